@@ -1,0 +1,318 @@
+package kernels
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Backends call these checks before they bind a kernel, so that every device
+// refuses the same arguments with the same words.
+
+func shapesEqual(kernel string, want Array, others ...Array) error {
+	for _, o := range others {
+		if o.Shape() != want.Shape() {
+			return fmt.Errorf("%s: shapes %v and %v differ", kernel, want.Shape(), o.Shape())
+		}
+	}
+	return nil
+}
+
+func expect(kernel, what string, a Array, want Shape) error {
+	if a.Shape() != want {
+		return fmt.Errorf("%s: %s has shape %v, not %v", kernel, what, a.Shape(), want)
+	}
+	return nil
+}
+
+func distinct(kernel string, dsts []Array, srcs ...Array) error {
+	for i, d := range dsts {
+		for _, s := range append(dsts[:i:i], srcs...) {
+			if d != nil && d == s {
+				return fmt.Errorf("%s: an array is both written and read or written twice", kernel)
+			}
+		}
+	}
+	return nil
+}
+
+// CheckShape refuses shapes that are empty or that no machine could hold.
+func CheckShape(s Shape) error {
+	if s.N < 1 || s.C < 1 || s.H < 1 || s.W < 1 {
+		return fmt.Errorf("shape %v has a dimension below 1", s)
+	}
+	const limit = 1 << 40
+	n := 1
+	for _, d := range []int{s.N, s.C, s.H, s.W} {
+		if d > limit/n {
+			return fmt.Errorf("shape %v is too large", s)
+		}
+		n *= d
+	}
+	return nil
+}
+
+// CheckPad checks the arguments of Pad and PadBackward.
+func CheckPad(padded, plain Array, mode PadMode, p Padding) error {
+	s := plain.Shape()
+	want := Shape{s.N, s.C, s.H + p.Top + p.Bottom, s.W + p.Left + p.Right}
+	if err := CheckShape(want); err != nil {
+		return fmt.Errorf("pad: %w", err)
+	}
+	if err := expect("pad", "padded array", padded, want); err != nil {
+		return err
+	}
+	if err := distinct("pad", []Array{padded}, plain); err != nil {
+		return err
+	}
+	least, most := min(p.Top, p.Bottom, p.Left, p.Right), 0
+	switch mode {
+	case PadZero:
+		return nil
+	case PadReflect:
+		most = max(p.Top-s.H, p.Bottom-s.H, p.Left-s.W, p.Right-s.W) + 1
+	case PadEdge:
+	default:
+		return fmt.Errorf("pad: unknown mode %d", int(mode))
+	}
+	if least < 0 {
+		return fmt.Errorf("pad: mode %v cannot crop (%+v)", mode, p)
+	}
+	if most > 0 {
+		return fmt.Errorf("pad: a reflected border %+v needs a map larger than %d×%d", p, s.W, s.H)
+	}
+	return nil
+}
+
+// CheckConv checks a convolution of src to dst. bias, over dst's channels, may
+// be nil.
+func CheckConv(dst, src, w, bias Array, c Conv) error {
+	if err := checkConvShapes(dst.Shape(), src.Shape(), w.Shape(), c); err != nil {
+		return err
+	}
+	if bias != nil {
+		if err := expect("conv", "bias", bias, Vector(dst.Shape().C)); err != nil {
+			return err
+		}
+	}
+	return distinct("conv", []Array{dst}, src, w, bias)
+}
+
+// CheckConvBackwardData checks the gradient of a convolution for its source.
+// bias, over dsrc's channels, may be nil.
+func CheckConvBackwardData(dsrc, ddst, w, bias Array, c Conv) error {
+	if err := checkConvShapes(ddst.Shape(), dsrc.Shape(), w.Shape(), c); err != nil {
+		return err
+	}
+	if bias != nil {
+		if err := expect("conv backward data", "bias", bias, Vector(dsrc.Shape().C)); err != nil {
+			return err
+		}
+	}
+	return distinct("conv backward data", []Array{dsrc}, ddst, w, bias)
+}
+
+// CheckConvBackwardWeights checks the gradient of a convolution for its
+// weights. db may be nil.
+func CheckConvBackwardWeights(dw, db, ddst, src Array, c Conv) error {
+	if err := checkConvShapes(ddst.Shape(), src.Shape(), dw.Shape(), c); err != nil {
+		return err
+	}
+	if db != nil {
+		if err := CheckBiasBackward(db, ddst); err != nil {
+			return err
+		}
+	}
+	return distinct("conv backward weights", []Array{dw, db}, ddst, src)
+}
+
+// CheckBiasBackward checks the gradient of a bias.
+func CheckBiasBackward(db, ddst Array) error {
+	if err := expect("bias backward", "gradient", db, Vector(ddst.Shape().C)); err != nil {
+		return err
+	}
+	return distinct("bias backward", []Array{db}, ddst)
+}
+
+func checkConvShapes(dst, src, w Shape, c Conv) error {
+	p := c.Pad
+	switch {
+	case c.Stride < 1:
+		return fmt.Errorf("conv: stride %d is below 1", c.Stride)
+	case min(p.Top, p.Bottom, p.Left, p.Right) < 0:
+		return fmt.Errorf("conv: negative padding %+v", p)
+	case w.N != dst.C || w.C != src.C:
+		return fmt.Errorf("conv: weights %v do not lead from %d to %d channels", w, src.C, dst.C)
+	}
+	h, wd := src.H+p.Top+p.Bottom, src.W+p.Left+p.Right
+	if h < w.H || wd < w.W {
+		return fmt.Errorf("conv: a %d×%d kernel does not fit a padded map of %d×%d", w.W, w.H, wd, h)
+	}
+	if want := (Shape{src.N, w.N, (h-w.H)/c.Stride + 1, (wd-w.W)/c.Stride + 1}); dst != want {
+		return fmt.Errorf("conv: result has shape %v, not %v", dst, want)
+	}
+	return nil
+}
+
+// Stats is the shape of the statistics of a normalisation over src.
+func (n Norm) Stats(src Shape) Shape {
+	if n.Batch {
+		return Vector(src.C)
+	}
+	return Shape{src.N, src.C, 1, 1}
+}
+
+// CheckNorm checks a normalisation.
+func CheckNorm(dst, mean, invstd, src, gamma, beta Array, n Norm) error {
+	if !(n.Eps > 0) {
+		return fmt.Errorf("norm: epsilon %g is not above 0", n.Eps)
+	}
+	if err := shapesEqual("norm", src, dst); err != nil {
+		return err
+	}
+	for _, a := range []Array{gamma, beta} {
+		if err := expect("norm", "scale or shift", a, Vector(src.Shape().C)); err != nil {
+			return err
+		}
+	}
+	for _, a := range []Array{mean, invstd} {
+		if err := expect("norm", "statistics", a, n.Stats(src.Shape())); err != nil {
+			return err
+		}
+	}
+	return distinct("norm", []Array{dst, mean, invstd}, src, gamma, beta)
+}
+
+// CheckNormBackward checks the gradient of a normalisation.
+func CheckNormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean, invstd Array, n Norm) error {
+	if err := CheckNorm(dsrc, mean, invstd, src, gamma, beta, n); err != nil {
+		return err
+	}
+	if err := shapesEqual("norm backward", src, ddst); err != nil {
+		return err
+	}
+	if err := shapesEqual("norm backward", gamma, dgamma, dbeta); err != nil {
+		return err
+	}
+	return distinct("norm backward", []Array{dsrc, dgamma, dbeta}, ddst, src, gamma, beta, mean, invstd)
+}
+
+// CheckChannelAffine checks a per-channel scale and shift; shift may be nil.
+func CheckChannelAffine(dst, src, scale, shift Array) error {
+	if err := shapesEqual("channel affine", dst, src); err != nil {
+		return err
+	}
+	for _, a := range []Array{scale, shift} {
+		if a == nil {
+			continue
+		}
+		if err := expect("channel affine", "scale or shift", a, Vector(src.Shape().C)); err != nil {
+			return err
+		}
+	}
+	return distinct("channel affine", []Array{dst}, src, scale, shift)
+}
+
+// CheckSame checks kernels that work element by element. dst may be one of
+// the sources where inPlace is set.
+func CheckSame(kernel string, inPlace bool, dst Array, srcs ...Array) error {
+	if err := shapesEqual(kernel, dst, srcs...); err != nil {
+		return err
+	}
+	if inPlace {
+		return nil
+	}
+	return distinct(kernel, []Array{dst}, srcs...)
+}
+
+// CheckSum checks a weighted sum.
+func CheckSum(dst Array, srcs []Array, weights []float32) error {
+	if len(srcs) == 0 || len(srcs) != len(weights) {
+		return fmt.Errorf("sum: %d arrays and %d weights", len(srcs), len(weights))
+	}
+	if err := shapesEqual("sum", dst, srcs...); err != nil {
+		return err
+	}
+	return distinct("sum", []Array{dst}, srcs[1:]...)
+}
+
+// CheckUpsample checks nearest upsampling, large being factor times small.
+func CheckUpsample(large, small Array, factor int) error {
+	if factor < 1 {
+		return fmt.Errorf("upsample: factor %d is below 1", factor)
+	}
+	s := small.Shape()
+	if err := expect("upsample", "large array", large, Shape{s.N, s.C, s.H * factor, s.W * factor}); err != nil {
+		return err
+	}
+	return distinct("upsample", []Array{large}, small)
+}
+
+// CheckPool checks 2×2 pooling of large into small.
+func CheckPool(small, large Array, kind PoolKind) error {
+	if kind != MaxPool && kind != AvgPool {
+		return fmt.Errorf("pool: unknown kind %d", int(kind))
+	}
+	l := large.Shape()
+	if l.H < 2 || l.W < 2 {
+		return fmt.Errorf("pool: a map of %d×%d is smaller than 2×2", l.W, l.H)
+	}
+	if err := expect("pool", "small array", small, Shape{l.N, l.C, l.H / 2, l.W / 2}); err != nil {
+		return err
+	}
+	return distinct("pool", []Array{small}, large)
+}
+
+// CheckGram checks a Gram matrix.
+func CheckGram(gram, src Array) error {
+	s := src.Shape()
+	return expect("gram", "matrix", gram, Shape{s.N, 1, s.C, s.C})
+}
+
+// CheckMSE checks a mean squared error.
+func CheckMSE(loss, a, b Array) error {
+	if err := expect("mse", "loss", loss, Scalar()); err != nil {
+		return err
+	}
+	want := a.Shape()
+	if b.Shape().N == 1 {
+		want.N = 1
+	}
+	return expect("mse", "target", b, want)
+}
+
+// CheckMSEBackward checks the gradient of a mean squared error.
+func CheckMSEBackward(da, dloss, a, b Array) error {
+	if err := CheckMSE(dloss, a, b); err != nil {
+		return err
+	}
+	return CheckSame("mse backward", false, da, a)
+}
+
+// CheckLoss checks that loss is a scalar.
+func CheckLoss(kernel string, loss Array) error {
+	return expect(kernel, "loss", loss, Scalar())
+}
+
+// CheckSquaredNorm checks a squared norm.
+func CheckSquaredNorm(dst Array, srcs []Array) error {
+	if len(srcs) == 0 {
+		return errors.New("squared norm: no arrays")
+	}
+	return CheckLoss("squared norm", dst)
+}
+
+// CheckAdam checks an optimiser step.
+func CheckAdam(params, grads, m, v []Array, squaredNorm Array) error {
+	if len(params) == 0 || len(grads) != len(params) || len(m) != len(params) || len(v) != len(params) {
+		return fmt.Errorf("adam: %d parameters, %d gradients, %d and %d moments", len(params), len(grads), len(m), len(v))
+	}
+	for i, p := range params {
+		if err := shapesEqual("adam", p, grads[i], m[i], v[i]); err != nil {
+			return err
+		}
+	}
+	if squaredNorm == nil {
+		return nil
+	}
+	return CheckLoss("adam", squaredNorm)
+}

@@ -1,0 +1,218 @@
+// Package kernels is the contract between networks and the devices that run
+// them: opaque arrays, and one method for each kernel.
+//
+// It owns the meaning of every kernel and the checks of its arguments. It
+// refuses to know any layout, library or network. Backends are subpackages;
+// package reference is the truth that the others are measured against, and
+// package kerneltest is the suite that holds them to it.
+package kernels
+
+// Shape counts images, channels, rows and columns. Convolution weights are
+// (output channels, input channels, kernel rows, kernel columns), a vector
+// over channels is (1, C, 1, 1), a Gram matrix is (N, 1, C, C) and a scalar is
+// (1, 1, 1, 1).
+type Shape struct{ N, C, H, W int }
+
+// Vector is the shape of one value for each of c channels.
+func Vector(c int) Shape { return Shape{1, c, 1, 1} }
+
+// Scalar is the shape of a single value.
+func Scalar() Shape { return Shape{1, 1, 1, 1} }
+
+// Elements returns the number of values, padding of the device's layout not
+// counted.
+func (s Shape) Elements() int { return s.N * s.C * s.H * s.W }
+
+// Array is a block of float32 values on a device, in a layout that only the
+// device knows. An Array belongs to the device that made it.
+type Array interface {
+	Shape() Shape
+}
+
+// Kernel is a kernel bound to its arrays. Calling it launches one run and
+// returns at once; runs happen in the order of their launches. A run that
+// fails makes the next Sync or Download of the device fail. Calling a kernel
+// allocates no array.
+type Kernel func()
+
+// Device makes arrays and binds kernels to them. Binding checks the arguments
+// and returns an error; a bound kernel cannot be misused any more. Binding,
+// Upload, Download, Sync and launches may come from different goroutines, but
+// not at the same time.
+//
+// Destinations come first. A destination may not be one of the sources except
+// where a method says so. Every element of a destination is written, and
+// sources are left unchanged.
+type Device interface {
+	// Info says what the device is.
+	Info() Info
+
+	// NewActivation makes an array for feature maps, in the layout the device
+	// likes best for them. NewParameter makes one for weights, vectors,
+	// matrices and scalars. Contents are undefined until written.
+	NewActivation(s Shape) (Array, error)
+	NewParameter(s Shape) (Array, error)
+
+	// Release hands an array's memory back for the arrays made after it.
+	// Kernels that were bound to the array before keep working on that memory:
+	// released memory may be shared by arrays whose values are never needed at
+	// the same time, in the order in which the kernels are launched.
+	Release(a Array)
+
+	// Upload copies values in row-major N, C, H, W order to the device.
+	// Download waits for all launches, copies back and returns the first
+	// error of any launch since the last Download or Sync.
+	Upload(dst Array, src []float32) error
+	Download(dst []float32, src Array) error
+	Sync() error
+
+	// PeakBytes is the most memory that the device has held at once.
+	PeakBytes() int64
+
+	// Close waits for all launches and frees everything.
+	Close() error
+
+	// Pad puts a border around each map: zeros, the mirrored inside without
+	// the edge pixel (reflect), or the repeated edge. Negative amounts crop
+	// and are allowed with PadZero alone.
+	Pad(dst, src Array, mode PadMode, p Padding) (Kernel, error)
+	// PadBackward sums the gradient of the padded map into that of its source.
+	PadBackward(dsrc, ddst Array, mode PadMode, p Padding) (Kernel, error)
+
+	// Conv is the cross-correlation dst = w ⋆ src + bias, with c.ReLU followed
+	// by max(0, ·). bias may be nil.
+	Conv(dst, src, w, bias Array, c Conv) (Kernel, error)
+	// ConvBackwardData is the gradient of Conv (without ReLU) for its source:
+	// the transposed convolution. A bias over dsrc's channels is added unless
+	// it is nil, which makes it the forward pass of a transposed convolution
+	// layer; the shape of dsrc decides the output padding.
+	ConvBackwardData(dsrc, ddst, w, bias Array, c Conv) (Kernel, error)
+	// ConvBackwardWeights is the gradient for the weights, and for the bias
+	// unless db is nil. A transposed convolution layer swaps ddst and src and
+	// takes its bias gradient from BiasBackward.
+	ConvBackwardWeights(dw, db, ddst, src Array, c Conv) (Kernel, error)
+	// BiasBackward sums ddst over everything but the channels.
+	BiasBackward(db, ddst Array) (Kernel, error)
+
+	// Norm normalises with the mean and the biased variance of each map
+	// (instance norm, Ulyanov 2016), or of each channel over the batch with
+	// n.Batch: dst = gamma·(src−mean)·invstd + beta, with n.ReLU followed by
+	// max(0, ·). mean and invstd receive the statistics, of shape (N, C, 1, 1),
+	// or (1, C, 1, 1) with n.Batch. invstd is 1/√(variance + n.Eps).
+	Norm(dst, mean, invstd, src, gamma, beta Array, n Norm) (Kernel, error)
+	// NormBackward is Norm's gradient for all of its inputs, through the ReLU
+	// where n.ReLU is set.
+	NormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean, invstd Array, n Norm) (Kernel, error)
+
+	// ChannelAffine is dst = scale[c]·src + shift[c]; shift may be nil. Its
+	// gradient is itself, without the shift.
+	ChannelAffine(dst, src, scale, shift Array) (Kernel, error)
+
+	// ReLU is max(0, src); dst may be src. ReLUBackward passes ddst on where
+	// the result dst was above zero; dsrc may be ddst.
+	ReLU(dst, src Array) (Kernel, error)
+	ReLUBackward(dsrc, ddst, dst Array) (Kernel, error)
+
+	// Tanh is scale·tanh(src) + offset. TanhBackward takes the result dst.
+	Tanh(dst, src Array, scale, offset float32) (Kernel, error)
+	TanhBackward(dsrc, ddst, dst Array, scale, offset float32) (Kernel, error)
+
+	// Sum is the weighted sum of arrays of one shape: two or more activations,
+	// or one or more parameters. dst may be srcs[0].
+	Sum(dst Array, srcs []Array, weights []float32) (Kernel, error)
+
+	// Upsample repeats every pixel factor×factor times (nearest neighbour).
+	Upsample(dst, src Array, factor int) (Kernel, error)
+	UpsampleBackward(dsrc, ddst Array, factor int) (Kernel, error)
+
+	// Pool takes the maximum or the average of each 2×2 square, stride 2; an
+	// odd last row or column is dropped. PoolBackward gives the gradient of a
+	// maximum to the first largest element in row-major order.
+	Pool(dst, src Array, kind PoolKind) (Kernel, error)
+	PoolBackward(dsrc, ddst, src Array, kind PoolKind) (Kernel, error)
+
+	// Gram is F·Fᵀ/(C·H·W) of each image, with F the maps as a C × H·W matrix
+	// (Gatys 2016, normalised as Johnson 2016). dst is a parameter of shape
+	// (N, 1, C, C). GramBackward accepts a dgram that is not symmetric.
+	Gram(dst, src Array) (Kernel, error)
+	GramBackward(dsrc, dgram, src Array) (Kernel, error)
+
+	// MSE is the mean over all elements of a of (a−b)², into a scalar. b has
+	// the shape of a, or N = 1 and is then compared with every image.
+	// MSEBackward is the gradient for a, times the scalar dloss.
+	MSE(loss, a, b Array) (Kernel, error)
+	MSEBackward(da, dloss, a, b Array) (Kernel, error)
+
+	// TotalVariation is the sum over the whole batch of the squared
+	// differences of vertical and horizontal neighbours.
+	TotalVariation(loss, src Array) (Kernel, error)
+	TotalVariationBackward(dsrc, dloss, src Array) (Kernel, error)
+
+	// SquaredNorm is the sum of the squares of all values of parameters.
+	SquaredNorm(dst Array, srcs []Array) (Kernel, error)
+	// Adam updates parameters in place, with its moments m and v (Kingma and
+	// Ba 2015). h is read at each launch. squaredNorm holds the squared norm
+	// of all gradients, for clipping; it may be nil when h.ClipNorm stays 0.
+	Adam(params, grads, m, v []Array, squaredNorm Array, h *Adam) (Kernel, error)
+}
+
+// Info describes a device to a person.
+type Info struct {
+	Backend     string // "onednn", "reference", …
+	Description string // processor, instruction set, library version
+	Threads     int
+	Exact       bool // no approximate kernels
+}
+
+// Padding is a border in pixels.
+type Padding struct{ Top, Bottom, Left, Right int }
+
+// Same is a border of n pixels on all sides.
+func Same(n int) Padding { return Padding{n, n, n, n} }
+
+// PadMode is what Pad puts into the border.
+type PadMode int
+
+// The modes of Pad.
+const (
+	PadZero PadMode = iota
+	PadReflect
+	PadEdge
+)
+
+func (m PadMode) String() string { return [...]string{"zero", "reflect", "edge"}[m] }
+
+// Conv describes a convolution; its kernel size is in the shape of the weights.
+type Conv struct {
+	Stride int
+	Pad    Padding // zeros around the source
+	ReLU   bool    // forward only
+	// Frozen promises that the weights do not change after the first launch,
+	// so that a device may keep them in the layout that it likes best.
+	Frozen bool
+}
+
+// Norm describes a normalisation.
+type Norm struct {
+	Eps   float32
+	Batch bool
+	ReLU  bool
+}
+
+// PoolKind selects maximum or average pooling.
+type PoolKind int
+
+// The kinds of pooling.
+const (
+	MaxPool PoolKind = iota
+	AvgPool
+)
+
+func (k PoolKind) String() string { return [...]string{"max", "avg"}[k] }
+
+// Adam holds the optimiser's settings for one step.
+type Adam struct {
+	LR, Beta1, Beta2, Eps float64
+	Step                  int     // 1 for the first step; for the bias corrections
+	ClipNorm              float64 // gradients are scaled down to this norm; 0 is off
+}
