@@ -69,7 +69,14 @@ type Device interface {
 	// PeakBytes is the most memory that the device has held at once.
 	PeakBytes() int64
 
-	// Close waits for all launches and frees everything.
+	// Scope opens a device on the same hardware and queue, with the same
+	// settings, whose Close frees the arrays and kernels made through it and
+	// nothing else. Kernels of a scope may use arrays of the device that it was
+	// opened from.
+	Scope() Device
+
+	// Close waits for all launches and frees everything that was made through
+	// this device.
 	Close() error
 
 	// Pad puts a border around each map: zeros, the mirrored inside without
