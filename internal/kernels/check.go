@@ -51,6 +51,14 @@ func CheckShape(s Shape) error {
 	return nil
 }
 
+// CheckTransfer checks that Upload or Download got one value for each element.
+func CheckTransfer(what string, a Array, values int) error {
+	if n := a.Shape().Elements(); values != n {
+		return fmt.Errorf("%s: %d values for an array of shape %v, not %d", what, values, a.Shape(), n)
+	}
+	return nil
+}
+
 // CheckPad checks the arguments of Pad and PadBackward.
 func CheckPad(padded, plain Array, mode PadMode, p Padding) error {
 	s := plain.Shape()
@@ -212,14 +220,14 @@ func CheckChannelAffine(dst, src, scale, shift Array) error {
 	return distinct("channel affine", []Array{dst}, src, scale, shift)
 }
 
-// CheckSame checks kernels that work element by element. dst may be one of
-// the sources where inPlace is set.
+// CheckSame checks kernels that work element by element. dst may be the first
+// source where inPlace is set.
 func CheckSame(kernel string, inPlace bool, dst Array, srcs ...Array) error {
 	if err := shapesEqual(kernel, dst, srcs...); err != nil {
 		return err
 	}
 	if inPlace {
-		return nil
+		srcs = srcs[1:]
 	}
 	return distinct(kernel, []Array{dst}, srcs...)
 }
@@ -262,10 +270,32 @@ func CheckPool(small, large Array, kind PoolKind) error {
 	return distinct("pool", []Array{small}, large)
 }
 
+// CheckPoolBackward checks the gradient of a 2×2 pooling.
+func CheckPoolBackward(dsrc, ddst, src Array, kind PoolKind) error {
+	if err := CheckPool(ddst, src, kind); err != nil {
+		return err
+	}
+	return CheckSame("pool backward", false, dsrc, src)
+}
+
 // CheckGram checks a Gram matrix.
 func CheckGram(gram, src Array) error {
 	s := src.Shape()
-	return expect("gram", "matrix", gram, Shape{s.N, 1, s.C, s.C})
+	if err := expect("gram", "matrix", gram, Shape{s.N, 1, s.C, s.C}); err != nil {
+		return err
+	}
+	return distinct("gram", []Array{gram}, src)
+}
+
+// CheckGramBackward checks the gradient of a Gram matrix.
+func CheckGramBackward(dsrc, dgram, src Array) error {
+	if err := CheckGram(dgram, src); err != nil {
+		return err
+	}
+	if err := CheckSame("gram backward", false, dsrc, src); err != nil {
+		return err
+	}
+	return distinct("gram backward", []Array{dsrc}, dgram)
 }
 
 // CheckMSE checks a mean squared error.
@@ -277,7 +307,10 @@ func CheckMSE(loss, a, b Array) error {
 	if b.Shape().N == 1 {
 		want.N = 1
 	}
-	return expect("mse", "target", b, want)
+	if err := expect("mse", "target", b, want); err != nil {
+		return err
+	}
+	return distinct("mse", []Array{loss}, a, b)
 }
 
 // CheckMSEBackward checks the gradient of a mean squared error.
@@ -285,7 +318,10 @@ func CheckMSEBackward(da, dloss, a, b Array) error {
 	if err := CheckMSE(dloss, a, b); err != nil {
 		return err
 	}
-	return CheckSame("mse backward", false, da, a)
+	if err := CheckSame("mse backward", false, da, a); err != nil {
+		return err
+	}
+	return distinct("mse backward", []Array{da}, dloss, b)
 }
 
 // CheckLoss checks that loss is a scalar.
@@ -293,12 +329,26 @@ func CheckLoss(kernel string, loss Array) error {
 	return expect(kernel, "loss", loss, Scalar())
 }
 
+// CheckTotalVariationBackward checks the gradient of the total variation.
+func CheckTotalVariationBackward(dsrc, dloss, src Array) error {
+	if err := CheckLoss("total variation backward", dloss); err != nil {
+		return err
+	}
+	if err := CheckSame("total variation backward", false, dsrc, src); err != nil {
+		return err
+	}
+	return distinct("total variation backward", []Array{dsrc}, dloss)
+}
+
 // CheckSquaredNorm checks a squared norm.
 func CheckSquaredNorm(dst Array, srcs []Array) error {
 	if len(srcs) == 0 {
 		return errors.New("squared norm: no arrays")
 	}
-	return CheckLoss("squared norm", dst)
+	if err := CheckLoss("squared norm", dst); err != nil {
+		return err
+	}
+	return distinct("squared norm", []Array{dst}, srcs...)
 }
 
 // CheckAdam checks an optimiser step.
@@ -311,8 +361,26 @@ func CheckAdam(params, grads, m, v []Array, squaredNorm Array) error {
 			return err
 		}
 	}
+	written := append(append(append([]Array(nil), params...), m...), v...)
 	if squaredNorm == nil {
-		return nil
+		return distinct("adam", written, grads...)
 	}
-	return CheckLoss("adam", squaredNorm)
+	if err := CheckLoss("adam", squaredNorm); err != nil {
+		return err
+	}
+	return distinct("adam", written, append([]Array{squaredNorm}, grads...)...)
+}
+
+// CheckAdamStep checks the settings of an optimiser step, which a kernel reads
+// at its launch.
+func CheckAdamStep(h *Adam, squaredNorm Array) error {
+	switch {
+	case h == nil:
+		return errors.New("adam: no settings")
+	case h.Step < 1:
+		return fmt.Errorf("adam: step %d is below 1", h.Step)
+	case h.ClipNorm > 0 && squaredNorm == nil:
+		return errors.New("adam: clipping needs the squared norm of the gradients")
+	}
+	return nil
 }
