@@ -1,0 +1,283 @@
+package configs
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Validate checks every value and how values fit together, and returns a Faults
+// with everything that is wrong, or nil. It does not look at the file system.
+// Load has already called it; the faults of a Config that was changed since
+// name keys, not lines.
+func (c *Config) Validate() error {
+	v := checker{at: func(string) (place, bool) { return place{}, true }}
+	v.check(c)
+	return v.faults.err()
+}
+
+// minSize is the smallest crop and style image in pixels: relu5_1 of VGG-19
+// is then 2 pixels wide, so that its Gram matrix still sees a neighbour.
+const minSize = 32
+
+// checker collects the faults of values.
+type checker struct {
+	// at says where a key was set, and whether its faults are to be reported.
+	at     func(key string) (place, bool)
+	faults Faults
+}
+
+func (v *checker) fail(key, format string, args ...any) {
+	if p, ok := v.at(key); ok {
+		v.faults = append(v.faults, Fault{File: p.file, Line: p.line, Key: key, Problem: fmt.Sprintf(format, args...)})
+	}
+}
+
+func (v *checker) atLeast(key string, x, least int) bool {
+	if x < least {
+		v.fail(key, "must be at least %d, got %d", least, x)
+	}
+	return x >= least
+}
+
+// number checks that x is finite and that ok holds; want completes "must be".
+func (v *checker) number(key string, x float64, ok bool, want string) bool {
+	ok = ok && !math.IsInf(x, 0) && !math.IsNaN(x)
+	if !ok {
+		v.fail(key, "must be %s, got %v", want, x)
+	}
+	return ok
+}
+
+func (v *checker) positive(key string, x float64) bool {
+	return v.number(key, x, x > 0, "above 0")
+}
+
+func (v *checker) notNegative(key string, x float64) bool {
+	return v.number(key, x, x >= 0, "at least 0")
+}
+
+func (v *checker) oneOf(key, x string, options ...string) {
+	if slices.Contains(options, x) {
+		return
+	}
+	if len(options) == 1 {
+		v.fail(key, "must be %s, the only value supported, got %s", options[0], quoted(x))
+		return
+	}
+	last := len(options) - 1
+	v.fail(key, "must be %s or %s, got %s", strings.Join(options[:last], ", "), options[last], quoted(x))
+}
+
+// text refuses what no path and no name needs and a terminal or a YAML file
+// would mangle.
+func (v *checker) text(key, x string) {
+	if !utf8.ValidString(x) || strings.ContainsFunc(x, unicode.IsControl) {
+		v.fail(key, "must be UTF-8 text without control characters, got %s", quoted(x))
+	}
+}
+
+func (v *checker) check(c *Config) {
+	walk(reflect.ValueOf(c).Elem(), "", func(key string, x reflect.Value) {
+		if x.Kind() == reflect.String {
+			v.text(key, x.String())
+		}
+	})
+	if c.Name == "" {
+		v.fail("name", "must not be empty")
+	}
+	v.data(c)
+	v.style(c.Style)
+	v.vgg(c.VGG)
+	v.network(c.Network)
+	v.loss(c.Loss)
+	v.train(c.Train)
+}
+
+func (v *checker) data(c *Config) {
+	d := c.Data
+	if d.Dir == "" {
+		v.fail("data.dir", "is missing: name the folder of photos to learn from")
+	}
+	// The content loss compares output and photo pixel by pixel, so the network
+	// must give back the size that it was given.
+	if v.atLeast("data.size", d.Size, minSize) {
+		if shape, err := parseArchitecture(c.Network.Architecture); err == nil && d.Size%shape.stride != 0 {
+			v.fail("data.size", "must be a multiple of %d, the stride of network.architecture, got %d", shape.stride, d.Size)
+		}
+	}
+	v.atLeast("data.workers", d.Workers, 0)
+	if v.number("data.scale_min", d.ScaleMin, d.ScaleMin >= 1, "at least 1") {
+		v.number("data.scale_max", d.ScaleMax, d.ScaleMax >= d.ScaleMin, fmt.Sprintf("at least data.scale_min, %v", d.ScaleMin))
+	}
+}
+
+func (v *checker) style(s Style) {
+	switch {
+	case s.Image == "" && len(s.Images) == 0:
+		if _, ok := v.at("style.images"); ok { // else it is there, but mistyped
+			v.fail("style.image", "is missing: name the painting to learn from")
+		}
+	case s.Image != "" && len(s.Images) > 0:
+		v.fail("style.images", "and style.image are both set: keep one of them")
+	}
+	for i, im := range s.Images {
+		key := fmt.Sprintf("style.images[%d]", i)
+		if im.Path == "" {
+			v.fail(key+".path", "is missing: name an image file")
+		}
+		v.text(key+".path", im.Path)
+		v.positive(key+".weight", im.Weight)
+	}
+	if v.atLeast("style.size", s.Size, minSize) && v.positive("style.scale", s.Scale) && s.LongSide() < minSize {
+		v.fail("style.scale", "times style.size must be at least %d pixels, got %v × %d", minSize, s.Scale, s.Size)
+	}
+}
+
+func (v *checker) vgg(g VGG) {
+	if g.Random && g.Weights != "" {
+		v.fail("vgg.random", "and vgg.weights are both set: keep one of them")
+	}
+	v.oneOf("vgg.convention", g.Convention, "auto", "caffe", "caffe-bgr", "torchvision")
+	v.oneOf("vgg.pooling", g.Pooling, "max", "avg")
+}
+
+func (v *checker) network(n Network) {
+	if shape, err := parseArchitecture(n.Architecture); err != nil {
+		v.fail("network.architecture", "%v", err)
+	} else if shape.stride != shape.upsampling {
+		v.fail("network.architecture", "must give back the size that it was given, got down by %d and up by %d", shape.stride, shape.upsampling)
+	}
+	v.oneOf("network.padding", n.Padding, "reflect", "reflect-start", "zero")
+	v.oneOf("network.norm", n.Norm, "instance", "batch")
+	v.oneOf("network.upsample", n.Upsample, "nearest", "transposed")
+	v.oneOf("network.output", n.Output, "linear", "tanh")
+	v.positive("network.output_scale", n.OutputScale)
+	v.number("network.output_offset", n.OutputOffset, true, "a finite number")
+}
+
+// architecture is what a config needs to know of an architecture string.
+type architecture struct {
+	stride, upsampling int // how far the network scales down, and up again
+}
+
+var (
+	convLayer  = regexp.MustCompile(`^c([1-9]\d?)s([1-8])-([1-9]\d{0,3})$`)
+	widthLayer = regexp.MustCompile(`^[dRu][1-9]\d{0,3}$`)
+)
+
+// parseArchitecture checks the form of an architecture string. The errors
+// complete a sentence that begins with the key.
+func parseArchitecture(s string) (architecture, error) {
+	a := architecture{1, 1}
+	if strings.TrimSpace(s) == "" {
+		return a, fmt.Errorf("is missing: give a list of layers such as %s", Default().Network.Architecture)
+	}
+	layers := strings.Split(s, ",")
+	if len(layers) > 256 {
+		return a, fmt.Errorf("must have at most 256 layers, got %d", len(layers))
+	}
+	channels := "" // of the last layer, where it is a convolution
+	for i, l := range layers {
+		l = strings.TrimSpace(l)
+		channels = ""
+		m := convLayer.FindStringSubmatch(l)
+		switch {
+		case m != nil:
+			if k, _ := strconv.Atoi(m[1]); k%2 == 0 {
+				return a, fmt.Errorf("has an even kernel in layer %d, %s: only an odd one has a middle pixel", i+1, l)
+			}
+			s, _ := strconv.Atoi(m[2])
+			a.stride *= s
+			channels = m[3]
+		case l == "U2":
+			a.upsampling *= 2
+		case !widthLayer.MatchString(l):
+			return a, fmt.Errorf("has a layer %d that is not known, %s: use cKsS-N, dN, RN, uN or U2", i+1, quoted(l))
+		case l[0] == 'd':
+			a.stride *= 2
+		case l[0] == 'u':
+			a.upsampling *= 2
+		}
+		if a.stride > 64 || a.upsampling > 64 {
+			return a, fmt.Errorf("must scale by at most 64, exceeded in layer %d, %s", i+1, l)
+		}
+	}
+	if channels != "3" {
+		return a, fmt.Errorf("must end in a convolution to 3 channels, such as c9s1-3, got %s", quoted(strings.TrimSpace(layers[len(layers)-1])))
+	}
+	return a, nil
+}
+
+func (v *checker) loss(l Loss) {
+	weights := v.notNegative("loss.content.weight", l.Content.Weight)
+	weights = v.notNegative("loss.style.weight", l.Style.Weight) && weights
+	if weights && l.Content.Weight == 0 && l.Style.Weight == 0 {
+		v.fail("loss", "has no weight above 0: set loss.content.weight or loss.style.weight")
+	}
+	v.term("loss.content", l.Content)
+	v.term("loss.style", l.Style)
+	v.notNegative("loss.total_variation", l.TotalVariation)
+}
+
+func (v *checker) term(key string, t Term) {
+	known := vggLayers()
+	ok := true
+	for _, name := range slices.Sorted(maps.Keys(t.Layers)) {
+		layer := key + ".layers." + name
+		if !slices.Contains(known, name) {
+			v.fail(layer, "is not a layer of VGG-19%s", didYouMean(nearest(name, known)))
+			ok = false
+		} else if !v.notNegative(layer, t.Layers[name]) {
+			ok = false
+		}
+	}
+	if ok && t.Weight > 0 && len(t.Layers.Names()) == 0 {
+		v.fail(key+".layers", "must name a layer with a weight above 0")
+	}
+}
+
+// vggLayers returns the layers of VGG-19 that a loss may use, in order.
+func vggLayers() []string {
+	var names []string
+	for block, n := range []int{2, 2, 4, 4, 4} {
+		for i := range n {
+			names = append(names, fmt.Sprintf("relu%d_%d", block+1, i+1))
+		}
+	}
+	return names
+}
+
+func (v *checker) train(t Train) {
+	switch {
+	case t.Steps > 0 && t.Epochs > 0:
+		v.fail("train.epochs", "and train.steps are both set: keep one of them")
+	case t.Epochs != 0:
+		v.atLeast("train.epochs", t.Epochs, 1)
+	default:
+		v.atLeast("train.steps", t.Steps, 1)
+	}
+	v.atLeast("train.batch", t.Batch, 1)
+	v.positive("train.lr", t.LR)
+	v.oneOf("train.schedule", t.Schedule, "constant", "cosine", "step")
+	v.atLeast("train.decay_every", t.DecayEvery, 1)
+	v.number("train.decay_factor", t.DecayFactor, t.DecayFactor > 0 && t.DecayFactor <= 1, "above 0 and at most 1")
+	v.atLeast("train.warmup", t.Warmup, 0)
+	v.number("train.beta1", t.Beta1, t.Beta1 >= 0 && t.Beta1 < 1, "at least 0 and below 1")
+	v.number("train.beta2", t.Beta2, t.Beta2 >= 0 && t.Beta2 < 1, "at least 0 and below 1")
+	v.positive("train.eps", t.Eps)
+	v.notNegative("train.clip_norm", t.ClipNorm)
+	v.atLeast("train.checkpoint_every", t.CheckpointEvery, 0)
+	v.atLeast("train.keep_checkpoints", t.KeepCheckpoints, 1)
+	v.atLeast("train.preview_every", t.PreviewEvery, 0)
+	v.oneOf("train.precision", t.Precision, "fp32")
+	v.atLeast("train.threads", t.Threads, 0)
+	v.oneOf("train.device", t.Device, "auto", "cpu")
+}
