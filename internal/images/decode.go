@@ -1,0 +1,325 @@
+package images
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
+)
+
+// DefaultMaxPixels is the largest picture, in pixels, that a Decoder reads
+// unless it is told otherwise.
+const DefaultMaxPixels = 1_000_000_000
+
+// maxFileBytes bounds what is read into memory before the header of a file is
+// known. No picture within DefaultMaxPixels that a camera or scanner writes
+// comes near it.
+const maxFileBytes = 1 << 30
+
+// Decoder reads pictures. The zero value is ready for use and may be used by
+// several goroutines.
+type Decoder struct {
+	// MaxPixels refuses larger pictures before their pixels are decoded, so
+	// that a small file cannot claim all memory. 0 means DefaultMaxPixels.
+	MaxPixels int64
+}
+
+// Decode reads a picture in any format of Formats, told by its content, with
+// the default limits. See [Decoder.Source] for what it does to pixels and for
+// its errors.
+func Decode(r io.Reader) (*Picture, error) { return Decoder{}.Decode(r) }
+
+// Open reads a picture file as Decode does; errors name the file.
+func Open(path string) (*Picture, error) { return Decoder{}.Open(path) }
+
+// Decode is the function of that name under this decoder's limits.
+func (d Decoder) Decode(r io.Reader) (*Picture, error) {
+	var buf bytes.Buffer
+	if err := readAll(&buf, r); err != nil {
+		return nil, err
+	}
+	s, err := d.Source(buf.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return s.Picture(), nil
+}
+
+// Open is the function of that name under this decoder's limits.
+func (d Decoder) Open(path string) (*Picture, error) {
+	s, err := d.OpenSource(path, new(bytes.Buffer))
+	if err != nil {
+		return nil, err
+	}
+	return s.Picture(), nil
+}
+
+// OpenSource reads a file through buf, which callers that read many files
+// reuse; the source does not keep it. Errors name the file.
+func (d Decoder) OpenSource(path string, buf *bytes.Buffer) (*Source, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buf.Reset()
+	if err := readAll(buf, f); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s, err := d.Source(buf.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+func readAll(buf *bytes.Buffer, r io.Reader) error {
+	n, err := buf.ReadFrom(io.LimitReader(r, maxFileBytes+1))
+	if err != nil {
+		return err
+	}
+	if n > maxFileBytes {
+		return &UnsupportedError{fmt.Sprintf("larger than %d MiB, the most that a picture file may have", maxFileBytes>>20)}
+	}
+	return nil
+}
+
+// Source is a decoded picture whose pixels are still in the layout of their
+// file format. Training crops are resampled straight from it, which saves the
+// float32 copy of a whole photo of which a small part is used. It is not for
+// use by several goroutines at once.
+type Source struct {
+	format string
+	orient orientation
+	pixels rows
+}
+
+// Source decodes data, which it does not keep.
+//
+// EXIF orientation is applied (JPEG, PNG, TIFF, WebP); CMYK becomes RGB by
+// (1-C)(1-K); grey becomes three equal planes; 16-bit samples keep their
+// fractions of 1/257; alpha becomes straight; of an animated GIF the first
+// frame is read, on its canvas.
+//
+// A broken or empty file is a *FormatError; a format that is not known, one
+// whose variant cannot be read, and a picture over the limit are an
+// *UnsupportedError.
+func (d Decoder) Source(data []byte) (s *Source, err error) {
+	f := sniff(data)
+	if f == nil {
+		if len(data) == 0 {
+			return nil, &FormatError{Err: errors.New("the file is empty")}
+		}
+		return nil, &UnsupportedError{"not a picture in a known format (known: " + strings.Join(Formats(), ", ") + ")"}
+	}
+	// The decoders are other people's code and eat hostile files; one such
+	// file must not end a training run of days.
+	defer func() {
+		if r := recover(); r != nil {
+			s, err = nil, &FormatError{f.name, fmt.Errorf("the decoder failed: %v", r)}
+		}
+	}()
+
+	cfg, err := f.config(bytes.NewReader(data))
+	if err != nil {
+		return nil, f.wrap(err)
+	}
+	if cfg.Width <= 0 || cfg.Height <= 0 {
+		return nil, &FormatError{f.name, fmt.Errorf("its size is %d×%d", cfg.Width, cfg.Height)}
+	}
+	limit := d.MaxPixels
+	if limit <= 0 {
+		limit = DefaultMaxPixels
+	}
+	if int64(cfg.Height) > limit/int64(cfg.Width) {
+		return nil, &UnsupportedError{fmt.Sprintf("%d×%d pixels are more than the limit of %d", cfg.Width, cfg.Height, limit)}
+	}
+	img, o, err := f.decode(data)
+	if err != nil {
+		return nil, f.wrap(err)
+	}
+	return &Source{format: f.name, orient: o, pixels: newRows(img, cfg.Width, cfg.Height, f.studioRange)}, nil
+}
+
+// Format returns the name of the file's format, one of Formats.
+func (s *Source) Format() string { return s.format }
+
+// Size returns the width and height of the upright picture.
+func (s *Source) Size() (w, h int) {
+	w, h = s.pixels.size()
+	if s.orient.transposed() {
+		return h, w
+	}
+	return w, h
+}
+
+// Picture converts the whole picture.
+func (s *Source) Picture() *Picture {
+	p := New(s.Size())
+	p.Alpha = make([]float32, p.W*p.H)
+	dst := p.planes()
+
+	sw, sh := s.pixels.size()
+	flipX, flipY := s.orient.flips()
+	line := newLines(4, sw)
+	for sy := range sh {
+		s.pixels.row(sy, 0, sw, line)
+		at, step := sy, 1
+		if flipY {
+			at = sh - 1 - sy
+		}
+		if s.orient.transposed() {
+			step = p.W
+		} else {
+			at *= p.W
+		}
+		if flipX {
+			at, step = at+(sw-1)*step, -step
+		}
+		for c, plane := range dst {
+			if step == 1 {
+				copy(plane[at:], line[c])
+				continue
+			}
+			i := at
+			for _, v := range line[c] {
+				plane[i] = v
+				i += step
+			}
+		}
+	}
+	if !slices.ContainsFunc(p.Alpha, func(a float32) bool { return a < 1 }) {
+		p.Alpha = nil
+	}
+	return p
+}
+
+// Formats returns the names of the formats that can be read.
+func Formats() []string {
+	var names []string
+	for _, f := range formats() {
+		names = append(names, f.name)
+	}
+	return slices.Compact(names) // TIFF has two first bytes
+}
+
+// Sniff returns the format, one of Formats, that the first bytes of a file
+// tell, or "" for none. SniffLen bytes are enough.
+func Sniff(head []byte) string {
+	if f := sniff(head); f != nil {
+		return f.name
+	}
+	return ""
+}
+
+// SniffLen is the number of bytes that Sniff looks at.
+const SniffLen = 16
+
+// A format is one kind of file.
+type format struct {
+	name   string
+	magic  string // '?' stands for any byte
+	config func(io.Reader) (image.Config, error)
+	decode func([]byte) (image.Image, orientation, error)
+
+	// studioRange: luma is 16 to 235 and chroma 16 to 240 (BT.601), not the
+	// full range that image.YCbCr stands for.
+	studioRange bool
+}
+
+func formats() []*format {
+	return []*format{
+		{name: "JPEG", magic: "\xff\xd8\xff", config: jpeg.DecodeConfig, decode: decodeJPEG},
+		{name: "PNG", magic: "\x89PNG\r\n\x1a\n", config: png.DecodeConfig, decode: func(b []byte) (image.Image, orientation, error) {
+			img, err := png.Decode(bytes.NewReader(b))
+			return img, pngOrientation(b), err
+		}},
+		{name: "GIF", magic: "GIF8?a", config: gif.DecodeConfig, decode: func(b []byte) (image.Image, orientation, error) {
+			img, err := gif.Decode(bytes.NewReader(b))
+			return img, upright, err
+		}},
+		{name: "WebP", magic: "RIFF????WEBP", config: webp.DecodeConfig, decode: decodeWebP, studioRange: true},
+		{name: "BMP", magic: "BM????\x00\x00\x00\x00", config: bmp.DecodeConfig, decode: func(b []byte) (image.Image, orientation, error) {
+			img, err := bmp.Decode(bytes.NewReader(b))
+			return img, upright, err
+		}},
+		{name: "TIFF", magic: "II*\x00", config: tiff.DecodeConfig, decode: decodeTIFF},
+		{name: "TIFF", magic: "MM\x00*", config: tiff.DecodeConfig, decode: decodeTIFF},
+	}
+}
+
+func sniff(head []byte) *format {
+	for _, f := range formats() {
+		if len(head) < len(f.magic) {
+			continue
+		}
+		match := true
+		for i := range len(f.magic) {
+			match = match && (f.magic[i] == '?' || f.magic[i] == head[i])
+		}
+		if match {
+			return f
+		}
+	}
+	return nil
+}
+
+// wrap gives a decoder's error one of this package's types.
+func (f *format) wrap(err error) error {
+	var (
+		unsupported *UnsupportedError
+		jpegErr     jpeg.UnsupportedError
+		pngErr      png.UnsupportedError
+		tiffErr     tiff.UnsupportedError
+	)
+	switch {
+	case errors.As(err, &unsupported):
+		return err
+	case errors.As(err, &jpegErr), errors.As(err, &pngErr), errors.As(err, &tiffErr), errors.Is(err, bmp.ErrUnsupported):
+		return &UnsupportedError{fmt.Sprintf("%s variant that cannot be read: %v", f.name, err)}
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return &FormatError{f.name, fmt.Errorf("it ends too early: %w", err)}
+	}
+	return &FormatError{f.name, err}
+}
+
+func decodeJPEG(b []byte) (image.Image, orientation, error) {
+	h := readJPEGHeader(b)
+	if h.components == 4 && !h.adobe {
+		// Four components and no Adobe segment: the decoder refuses to guess.
+		// Told that it is Adobe's CMYK, it reads the inks as inverted, which
+		// is what Pillow and the browsers take such files for.
+		const adobe = "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+		b = slices.Concat(b[:2], []byte(adobe), b[2:])
+	}
+	img, err := jpeg.Decode(bytes.NewReader(b))
+	if err != nil {
+		return nil, upright, err
+	}
+	return img, h.orientation, nil
+}
+
+func decodeWebP(b []byte) (image.Image, orientation, error) {
+	o, animated := readWebPHeader(b)
+	if animated {
+		return nil, upright, &UnsupportedError{"animated WebP cannot be read; save one frame as a still picture"}
+	}
+	img, err := webp.Decode(bytes.NewReader(b))
+	return img, o, err
+}
+
+func decodeTIFF(b []byte) (image.Image, orientation, error) {
+	img, err := tiff.Decode(bytes.NewReader(b))
+	return img, tiffOrientation(b), err
+}
