@@ -83,9 +83,12 @@ func readError(tensor, what string, err error) error {
 //
 // Memory stays within a small multiple of size, also for hostile files.
 func Decode(r io.ReaderAt, size int64) (*weights.Set, error) {
+	// A hostile zip file makes archive/zip seek outside of the file, negative
+	// offsets included; a section answers that with io.EOF.
+	r = io.NewSectionReader(r, 0, size)
 	// 262 bytes reach the magic of a tar header.
 	start := make([]byte, min(max(size, 0), 262))
-	if _, err := io.ReadFull(io.NewSectionReader(r, 0, size), start); err != nil {
+	if _, err := r.ReadAt(start, 0); err != nil && err != io.EOF {
 		return nil, readError("", "reading the first bytes", err)
 	}
 	var state any

@@ -3,8 +3,9 @@
 
 Needs PyTorch (Debian's python3-torch, 1.13). Run it in this folder. Zip
 files come out the same each time; torch.save names legacy storages by their
-addresses, so those files change in their keys. The files made by hand (python2.pth, hostile_*.pth) cover what newer PyTorch no longer
-writes or never wrote.
+addresses, so those files change in their keys. The files made by hand
+(python2.pth, hostile_*.pth) cover what newer PyTorch no longer writes or
+never wrote.
 """
 import collections
 import io

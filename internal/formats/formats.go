@@ -1,0 +1,108 @@
+// Package formats opens model files of any known format.
+//
+// It owns the decision, by the first bytes of a file and never by its name,
+// which codec reads it. It refuses the layout of each format, which its codec
+// owns (safetensors, pth), and what the tensors mean.
+package formats
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"stylenet/internal/formats/pth"
+	"stylenet/internal/formats/safetensors"
+	"stylenet/internal/weights"
+)
+
+// The names of the formats.
+const (
+	Safetensors = "safetensors"
+	PyTorch     = "pytorch"
+)
+
+// File is the content of a model file.
+type File struct {
+	Format   string            // Safetensors or PyTorch
+	Tensors  *weights.Set      // in the order of the file, as float32
+	Metadata map[string]string // nil where the format has none
+}
+
+// Open reads a whole model file. Every error names the path. A damaged file
+// gives the *FormatError of its codec, a good one that is not read its
+// *UnsupportedError, and a file of another kind an *UnknownError.
+func Open(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err // names the path
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	file, err := decode(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return file, nil
+}
+
+// sniffed is enough for the magic of a tar header, the deepest one.
+const sniffed = 512
+
+func decode(r io.ReaderAt, size int64) (*File, error) {
+	start := make([]byte, min(size, sniffed))
+	if _, err := r.ReadAt(start, 0); err != nil && err != io.EOF {
+		return nil, err
+	}
+	switch {
+	case isPyTorch(start):
+		set, err := pth.Decode(r, size)
+		return &File{Format: PyTorch, Tensors: set}, err
+	case len(start) > 8 && start[8] == '{':
+		set, metadata, err := safetensors.Decode(r, size)
+		return &File{Format: Safetensors, Tensors: set, Metadata: metadata}, err
+	}
+	return nil, &UnknownError{Hint: hint(start)}
+}
+
+// isPyTorch also takes the files that pth only names: pickles of others and
+// the tar files of 2016.
+func isPyTorch(start []byte) bool {
+	return bytes.HasPrefix(start, []byte("PK\x03\x04")) ||
+		len(start) > 1 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5 ||
+		len(start) >= 262 && string(start[257:262]) == "ustar"
+}
+
+// UnknownError reports a file of none of the known formats.
+type UnknownError struct {
+	Hint string // what the file seems to be and what to do, or ""
+}
+
+func (e *UnknownError) Error() string {
+	s := "unknown model format: " + Safetensors + " and " + PyTorch + " (.pth, .pt) files are known"
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// hint recognises what downloads often leave in place of weights.
+func hint(start []byte) string {
+	text := strings.ToLower(strings.TrimSpace(strings.TrimPrefix(string(start), "\ufeff")))
+	switch {
+	case len(start) == 0:
+		return "the file is empty"
+	case strings.HasPrefix(text, "version https://git-lfs"):
+		return "this is a Git LFS pointer, not weights: run git lfs pull"
+	case strings.HasPrefix(text, "<!doctype"), strings.HasPrefix(text, "<html"), strings.HasPrefix(text, "<?xml"), strings.HasPrefix(text, "<head"):
+		return "this is a web page, not weights: fetch the raw file"
+	}
+	return ""
+}
