@@ -1,0 +1,102 @@
+package autodiff
+
+import (
+	"fmt"
+
+	"gorgonia.org/gorgonia"
+
+	"stylenet/internal/kernels"
+)
+
+// Gram adds the Gram matrix of each image's feature maps: (N, C, H, W) to
+// (N, 1, C, C), divided by C·H·W.
+func (g *Graph) Gram(x *Node) (*Node, error) {
+	s := g.shapes[x]
+	out := kernels.Shape{N: s.N, C: 1, H: s.C, W: s.C}
+	n, err := g.apply("gram", out, func(in []*value) (*value, kernels.Kernel, error) {
+		v, err := g.parameter(out)
+		if err != nil {
+			return nil, nil, err
+		}
+		k, err := g.dev.Gram(v.array, in[0].array)
+		return v, k, err
+	}, g.gradient("gram", func(dsrc kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
+		return g.dev.GramBackward(dsrc, in[0], in[1])
+	}, gradAndInput), x)
+	g.flat[n] = true
+	return n, err
+}
+
+// MSE adds the mean over all elements of x of (x−target)². target has x's
+// shape, or one image that all of x are compared with, and is constant.
+func (g *Graph) MSE(x, target *Node) (*Node, error) {
+	if g.active[target] {
+		return nil, fmt.Errorf("mse: the target depends on a parameter")
+	}
+	result := g.activation
+	if g.flat[x] {
+		result = g.parameter
+	}
+	return g.apply("mse", kernels.Scalar(), func(in []*value) (*value, kernels.Kernel, error) {
+		v, err := g.parameter(kernels.Scalar())
+		if err != nil {
+			return nil, nil, err
+		}
+		k, err := g.dev.MSE(v.array, in[0].array, in[1].array)
+		return v, k, err
+	}, func(in gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, error) {
+		shape := g.shapes[in[0]]
+		dx, err := g.apply("mse backward", shape, func(in []*value) (*value, kernels.Kernel, error) {
+			v, err := result(shape)
+			if err != nil {
+				return nil, nil, err
+			}
+			k, err := g.dev.MSEBackward(v.array, in[0].array, in[1].array, in[2].array)
+			return v, k, err
+		}, nil, grad, in[0], in[1])
+		return gorgonia.Nodes{dx, nil}, err
+	}, x, target)
+}
+
+// TotalVariation adds the sum of the squared differences of neighbouring
+// pixels over the whole batch.
+func (g *Graph) TotalVariation(x *Node) (*Node, error) {
+	return g.apply("total variation", kernels.Scalar(), func(in []*value) (*value, kernels.Kernel, error) {
+		v, err := g.parameter(kernels.Scalar())
+		if err != nil {
+			return nil, nil, err
+		}
+		k, err := g.dev.TotalVariation(v.array, in[0].array)
+		return v, k, err
+	}, g.gradient("total variation", func(dsrc kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
+		return g.dev.TotalVariationBackward(dsrc, in[0], in[1])
+	}, gradAndInput), x)
+}
+
+// WeightedSum adds Σ weights[i]·terms[i] of scalars.
+func (g *Graph) WeightedSum(terms []*Node, weights []float32) (*Node, error) {
+	if len(terms) == 0 || len(terms) != len(weights) {
+		return nil, fmt.Errorf("weighted sum of %d terms with %d weights", len(terms), len(weights))
+	}
+	return g.weightedSum(terms, weights, func(_ gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, error) {
+		grads := make(gorgonia.Nodes, len(terms))
+		for i, w := range weights {
+			var err error
+			if grads[i], err = g.weightedSum([]*Node{grad}, []float32{w}, nil); err != nil {
+				return nil, err
+			}
+		}
+		return grads, nil
+	})
+}
+
+func (g *Graph) weightedSum(terms []*Node, weights []float32, diff differentiator) (*Node, error) {
+	return g.apply("weighted sum", kernels.Scalar(), func(in []*value) (*value, kernels.Kernel, error) {
+		v, err := g.parameter(kernels.Scalar())
+		if err != nil {
+			return nil, nil, err
+		}
+		k, err := g.dev.Sum(v.array, arrays(in), weights)
+		return v, k, err
+	}, diff, terms...)
+}

@@ -1,0 +1,337 @@
+//go:build onednn && cgo
+
+package onednn
+
+/*
+#cgo CFLAGS: -O3 -fopenmp -Wall
+#cgo LDFLAGS: -ldnnl -fopenmp -lm
+#include "calls.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+
+	"stylenet/internal/kernels"
+)
+
+// Options choose how a device computes.
+type Options struct {
+	Threads int    // 0: one for each processor
+	Exact   bool   // no approximate kernels (Winograd)
+	ISA     string // "avx512", "avx2" or "base" for our own kernels; "": the best
+}
+
+// plainChannels is the number of channels up to which maps keep the plain
+// layout: a block of 16 lanes would be mostly padding.
+const plainChannels = 4
+
+// Open starts a device. oneDNN keeps its scratch memory and OpenMP its team of
+// threads for each calling thread, so all kernels run on one OS thread of the
+// device's own.
+func Open(o Options) (*Device, error) {
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("onednn: %d threads", o.Threads)
+	}
+	if o.Threads == 0 {
+		o.Threads = runtime.NumCPU()
+	}
+	table := C.sn_kernels_best()
+	if o.ISA != "" {
+		name := C.CString(o.ISA)
+		defer C.free(unsafe.Pointer(name))
+		if table = C.sn_kernels_named(name); table == nil {
+			return nil, fmt.Errorf("onednn: this processor or build has no %q kernels", o.ISA)
+		}
+	}
+	e := &engine{table: table, options: o, queue: make(chan func() error, 1024), done: make(chan error)}
+	go e.work()
+	d := &Device{engine: e, root: true}
+	err := d.do(func() error { return status("engine", C.sn_engine_create(&e.c, table, C.int(o.Threads))) })
+	if err != nil {
+		close(e.queue)
+		return nil, err
+	}
+	return d, nil
+}
+
+// engine is what a device shares with its scopes.
+type engine struct {
+	c       *C.sn_engine
+	table   *C.sn_kernels
+	options Options
+	queue   chan func() error
+	done    chan error
+	err     error // the first of the launches since the last wait; the worker's alone
+	held    atomic.Int64
+	peak    atomic.Int64
+}
+
+func (e *engine) work() {
+	runtime.LockOSThread() // never unlocked: the thread ends with its OpenMP team
+	for run := range e.queue {
+		if err := run(); err != nil && e.err == nil {
+			e.err = err
+		}
+	}
+}
+
+// fence reports the first error of the launches before it. It is a variable
+// of a func type so that waiting allocates nothing.
+func (e *engine) fence() error {
+	err := e.err
+	e.err = nil
+	e.done <- err
+	return nil
+}
+
+// do runs fn on the device's thread, after all launches, and waits.
+func (e *engine) do(fn func() error) error {
+	e.queue <- func() error {
+		e.done <- fn()
+		return nil
+	}
+	return <-e.done
+}
+
+func (e *engine) hold(bytes int64) {
+	held := e.held.Add(bytes)
+	for {
+		peak := e.peak.Load()
+		if held <= peak || e.peak.CompareAndSwap(peak, held) {
+			return
+		}
+	}
+}
+
+func status(what string, code C.int) error {
+	if code == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %s", what, C.GoString(C.sn_status(code)))
+}
+
+// Device implements kernels.Device on the processor.
+type Device struct {
+	*engine
+	root    bool
+	blocks  []*block
+	free    []*block
+	cleanup []func() // frees what kernels hold; runs on the device's thread
+	scopes  int
+}
+
+var _ kernels.Device = (*Device)(nil)
+
+// block is memory that arrays with disjoint lifetimes share.
+type block struct {
+	data      *C.float
+	floats    int
+	parameter bool
+}
+
+// array is a kernels.Array.
+type array struct {
+	shape kernels.Shape
+	dims  C.sn_dims // blk 1 for parameters
+	data  *C.float
+	count C.size_t // floats, padding lanes included
+	block *block
+	owner *Device
+}
+
+func (a *array) Shape() kernels.Shape { return a.shape }
+
+func (d *Device) dims(s kernels.Shape) C.sn_dims {
+	blk := d.table.blk
+	if s.C <= plainChannels {
+		blk = 1
+	}
+	return C.sn_dims{C.int(s.N), C.int(s.C), C.int(s.H), C.int(s.W), blk}
+}
+
+// Info describes the processor and the library.
+func (d *Device) Info() kernels.Info {
+	var major, minor, patch C.int
+	C.sn_version(&major, &minor, &patch)
+	return kernels.Info{
+		Backend: "onednn",
+		Description: fmt.Sprintf("%s, oneDNN %d.%d.%d with %s, own kernels with %s", strings.TrimSpace(cpuid.CPU.BrandName),
+			major, minor, patch, C.GoString(C.sn_isa()), C.GoString(d.table.name)),
+		Threads: d.options.Threads,
+		Exact:   d.options.Exact,
+	}
+}
+
+// NewActivation makes an array of feature maps.
+func (d *Device) NewActivation(s kernels.Shape) (kernels.Array, error) { return d.newArray(s, false) }
+
+// NewParameter makes a flat array.
+func (d *Device) NewParameter(s kernels.Shape) (kernels.Array, error) { return d.newArray(s, true) }
+
+func (d *Device) newArray(s kernels.Shape, parameter bool) (*array, error) {
+	if err := kernels.CheckShape(s); err != nil {
+		return nil, err
+	}
+	a := &array{shape: s, owner: d}
+	if parameter {
+		a.dims = C.sn_dims{C.int(s.N), C.int(s.C), C.int(s.H), C.int(s.W), 1}
+	} else {
+		a.dims = d.dims(s)
+	}
+	a.count = C.sn_count(a.dims)
+	b, err := d.take(int(a.count), parameter)
+	if err != nil {
+		return nil, fmt.Errorf("array of shape %v: %w", s, err)
+	}
+	a.block, a.data = b, b.data
+	return a, nil
+}
+
+// take finds the smallest released block that fits and is at most twice as
+// large, or makes one. Blocks of parameters keep zeros behind their end, so
+// only parameters of the same size share them.
+func (d *Device) take(floats int, parameter bool) (*block, error) {
+	best := -1
+	for i, b := range d.free {
+		if b.parameter != parameter || b.floats < floats || b.floats > 2*floats || (parameter && b.floats != floats) {
+			continue
+		}
+		if best < 0 || b.floats < d.free[best].floats {
+			best = i
+		}
+	}
+	if best >= 0 {
+		b := d.free[best]
+		d.free = append(d.free[:best], d.free[best+1:]...)
+		return b, nil
+	}
+	b := &block{floats: floats, parameter: parameter}
+	bytes := C.size_t(floats+16) * 4
+	p := C.sn_alloc(bytes)
+	if p == nil {
+		return nil, fmt.Errorf("out of memory: %d MiB were asked for, %d MiB are held; a smaller batch or picture needs less", bytes>>20, d.held.Load()>>20)
+	}
+	if parameter {
+		C.memset(p, 0, bytes)
+	}
+	b.data = (*C.float)(p)
+	d.hold(int64(bytes))
+	d.blocks = append(d.blocks, b)
+	return b, nil
+}
+
+// Release lets later arrays of the same device or scope share a's memory.
+func (d *Device) Release(a kernels.Array) {
+	arr := a.(*array)
+	if arr.owner == d && arr.block != nil {
+		d.free = append(d.free, arr.block)
+		arr.block = nil
+	}
+}
+
+// Upload copies values to the device, in order with the launches.
+func (d *Device) Upload(dst kernels.Array, src []float32) error {
+	a := dst.(*array)
+	if len(src) != a.shape.Elements() {
+		return fmt.Errorf("upload: %d values for shape %v", len(src), a.shape)
+	}
+	return d.do(func() error {
+		C.call_import(d.table, a.data, (*C.float)(unsafe.Pointer(&src[0])), a.dims)
+		return nil
+	})
+}
+
+// Download waits for all launches and copies values back.
+func (d *Device) Download(dst []float32, src kernels.Array) error {
+	a := src.(*array)
+	if len(dst) != a.shape.Elements() {
+		return fmt.Errorf("download: %d values for shape %v", len(dst), a.shape)
+	}
+	if err := d.Sync(); err != nil {
+		return err
+	}
+	return d.do(func() error {
+		C.call_export(d.table, (*C.float)(unsafe.Pointer(&dst[0])), a.data, a.dims)
+		return nil
+	})
+}
+
+// Sync waits for all launches and returns their first error.
+func (d *Device) Sync() error {
+	d.queue <- d.fence
+	return <-d.done
+}
+
+// PeakBytes is the most memory that arrays, packed weights and scratch took.
+func (d *Device) PeakBytes() int64 { return d.peak.Load() }
+
+// Scope opens a device whose arrays and kernels are freed together.
+func (d *Device) Scope() kernels.Device { return &Device{engine: d.engine} }
+
+// Close frees everything that was made through d.
+func (d *Device) Close() error {
+	err := d.Sync()
+	freed := d.do(func() error {
+		for _, free := range d.cleanup {
+			free()
+		}
+		for _, b := range d.blocks {
+			C.free(unsafe.Pointer(b.data))
+			d.hold(-int64(b.floats+16) * 4)
+		}
+		if d.root {
+			C.sn_engine_destroy(d.c)
+		}
+		return nil
+	})
+	d.cleanup, d.blocks, d.free = nil, nil, nil
+	if d.root {
+		close(d.queue)
+	}
+	return errors.Join(err, freed)
+}
+
+// bind makes a kernel of a function that runs on the device's thread.
+func (d *Device) bind(run func() error) (kernels.Kernel, error) {
+	queue := d.queue
+	return func() { queue <- run }, nil
+}
+
+// simple binds a function that cannot fail.
+func (d *Device) simple(run func()) (kernels.Kernel, error) {
+	return d.bind(func() error { run(); return nil })
+}
+
+func arr(a kernels.Array) *array {
+	if a == nil {
+		return &array{}
+	}
+	return a.(*array)
+}
+
+func pointers(as []kernels.Array) []*C.float {
+	ps := make([]*C.float, len(as))
+	for i, a := range as {
+		ps[i] = arr(a).data
+	}
+	return ps
+}
+
+func border(p kernels.Padding) C.sn_border {
+	return C.sn_border{C.int(p.Top), C.int(p.Bottom), C.int(p.Left), C.int(p.Right)}
+}
+
+func flag(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,113 @@
+/* Kernels of our own beside oneDNN's: everything that moves memory rather than
+   multiplying it. Built once per instruction set (avx512, avx2, base) from
+   kernels_impl.h and chosen at run time through the table sn_kernels.
+
+   Activations come in two layouts, told apart by blk:
+     blk 1       plain N, C, H, W (maps with at most 4 channels: images)
+     blk 8 or 16 N, ceil(C/blk), H, W, blk: oneDNN's nChw8c and nChw16c. The
+                 lanes of the last block beyond C are zero, and every kernel
+                 keeps them zero.
+   The table of an instruction set handles blk 1 and its own blk: 16 for
+   avx512, 8 for the others. Parameters are flat, row-major, and allocated with
+   at least 16 readable floats past their end, which are zero.
+
+   All kernels are deterministic for a given number of OpenMP threads. */
+#ifndef STYLENET_KERNELS_H
+#define STYLENET_KERNELS_H
+#include <stddef.h>
+
+typedef struct { int n, c, h, w, blk; } sn_dims;
+
+/* Floats of memory that an activation takes, padding lanes included. */
+static inline size_t sn_count(sn_dims d) {
+    size_t c = d.blk == 1 ? (size_t)d.c : (size_t)((d.c + d.blk - 1) / d.blk) * d.blk;
+    return (size_t)d.n * c * d.h * d.w;
+}
+
+typedef struct { int top, bottom, left, right; } sn_border;
+enum { SN_PAD_ZERO = 0, SN_PAD_REFLECT = 1, SN_PAD_EDGE = 2 };
+enum { SN_POOL_MAX = 0, SN_POOL_AVG = 1 };
+
+typedef struct {
+    double lr, beta1, beta2, eps, clip_norm; /* clip_norm 0 is off */
+    int step;                                /* from 1 */
+} sn_adam_params;
+
+typedef struct {
+    const char *name; /* "avx512", "avx2", "base" */
+    int blk;
+
+    /* between row-major N, C, H, W on the host and a device layout */
+    void (*import)(float *dst, const float *src, sn_dims d);
+    void (*export)(float *dst, const float *src, sn_dims d);
+
+    /* d is the plain (unpadded) map everywhere */
+    void (*pad)(float *dst, const float *src, sn_dims d, int mode, sn_border b);
+    void (*pad_backward)(float *dsrc, const float *ddst, sn_dims d, int mode, sn_border b);
+
+    /* mean and invstd: n*c values, or c with batch. */
+    void (*norm)(float *dst, float *mean, float *invstd, const float *src, const float *gamma,
+                 const float *beta, sn_dims d, float eps, int batch, int relu);
+    /* scratch: 2*n*ceil16(c) + 64 floats */
+    void (*norm_backward)(float *dsrc, float *dgamma, float *dbeta, const float *ddst, const float *src,
+                          const float *gamma, const float *beta, const float *mean, const float *invstd,
+                          sn_dims d, int batch, int relu, float *scratch);
+
+    void (*affine)(float *dst, const float *src, const float *scale, const float *shift /* or NULL */, sn_dims d);
+    void (*add_bias)(float *dst, const float *bias, sn_dims d); /* in place */
+    void (*bias_backward)(float *db, const float *ddst, sn_dims d);
+
+    /* flat: element by element over count floats, padding lanes included; all
+       may work in place. tanh keeps padding lanes zero, so it takes dims. */
+    void (*relu)(float *dst, const float *src, size_t count);
+    void (*relu_backward)(float *dsrc, const float *ddst, const float *dst, size_t count);
+    void (*tanh)(float *dst, const float *src, float scale, float offset, sn_dims d);
+    void (*tanh_backward)(float *dsrc, const float *ddst, const float *dst, float scale, float offset, sn_dims d);
+    void (*sum)(float *dst, const float *const *srcs, const float *weights, int nsrcs, size_t count);
+
+    /* d is the small map */
+    void (*upsample)(float *dst, const float *src, sn_dims d, int factor);
+    void (*upsample_backward)(float *dsrc, const float *ddst, sn_dims d, int factor);
+    /* d is the large map */
+    void (*pool)(float *dst, const float *src, sn_dims d, int kind);
+    void (*pool_backward)(float *dsrc, const float *ddst, const float *src, sn_dims d, int kind);
+
+    /* gram: n matrices of c*c, divided by c*h*w. */
+    void (*gram)(float *dst, const float *src, sn_dims d);
+    /* dsrc = (G + G^T) F / (c*h*w); dgram need not be symmetric.
+       scratch: ceil16(c)*ceil16(c) + 64 floats */
+    void (*gram_backward)(float *dsrc, const float *dgram, const float *src, sn_dims d, float *scratch);
+
+    /* count: floats of one image of a, padding lanes (zero in a and b)
+       included; b_images is 1 or n; elements: real elements of a. */
+    void (*mse)(float *loss, const float *a, const float *b, int n, int b_images, size_t count, size_t elements);
+    void (*mse_backward)(float *da, const float *dloss, const float *a, const float *b, int n, int b_images,
+                         size_t count, size_t elements);
+    void (*tv)(float *loss, const float *src, sn_dims d);
+    void (*tv_backward)(float *dsrc, const float *dloss, const float *src, sn_dims d);
+
+    void (*squared_norm)(float *dst, const float *const *srcs, const size_t *counts, int nsrcs);
+    /* squared_norm may be NULL when clip_norm is 0. PyTorch's Adam:
+       denom = sqrt(v)/sqrt(1-beta2^t) + eps; p -= lr/(1-beta1^t) * m/denom;
+       gradients are first multiplied by min(1, clip_norm/(sqrt(squared_norm)+1e-6)). */
+    void (*adam)(float *p, const float *g, float *m, float *v, size_t count, const float *squared_norm,
+                 const sn_adam_params *a);
+
+    /* ---- weight shuffles for convolutions ---- */
+    /* (o,i,kh,kw) -> (i,o,kh,kw) with both kernel axes reversed */
+    void (*flip)(float *dst, const float *w, int o, int i, int kh, int kw);
+    /* (o,i,kh,kw) -> (4*o,i,kh+1,kw+1): output channel (dy*2+dx)*o+c computes
+       channel c of the pixel (2y+dy, 2x+dx) as a stride-2 convolution; zeros
+       elsewhere */
+    void (*expand)(float *dst, const float *w, int o, int i, int kh, int kw);
+    /* the result of such a convolution, 4*o channels of ceil(h/2) x ceil(w/2)
+       in blocked layout (src), to plain (n,o,h,w) (d), plus bias (or NULL),
+       with relu if set */
+    void (*scatter)(float *dst, const float *src, const float *bias, sn_dims d, int relu);
+} sn_kernels;
+
+/* The best table that this processor can run. */
+const sn_kernels *sn_kernels_best(void);
+/* The table of that name, or NULL where the processor or the build lacks it. */
+const sn_kernels *sn_kernels_named(const char *name);
+#endif

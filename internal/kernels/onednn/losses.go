@@ -1,0 +1,110 @@
+//go:build onednn && cgo
+
+package onednn
+
+// #include "calls.h"
+import "C"
+
+import (
+	"stylenet/internal/kernels"
+)
+
+// Gram binds the Gram matrices of a batch.
+func (d *Device) Gram(dst, src kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckGram(dst, src); err != nil {
+		return nil, err
+	}
+	o, i := arr(dst), arr(src)
+	return d.simple(func() { C.call_gram(d.table, o.data, i.data, i.dims) })
+}
+
+// GramBackward binds the gradient of Gram matrices.
+func (d *Device) GramBackward(dsrc, dgram, src kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckGram(dgram, src); err != nil {
+		return nil, err
+	}
+	if err := kernels.CheckSame("gram backward", false, dsrc, src); err != nil {
+		return nil, err
+	}
+	o, g, x := arr(dsrc), arr(dgram), arr(src)
+	c := align16(x.shape.C)
+	return d.bind(func() error {
+		scratch, err := d.scratch(c*c + 64)
+		if err == nil {
+			C.call_gram_backward(d.table, o.data, g.data, x.data, x.dims, scratch)
+		}
+		return err
+	})
+}
+
+// MSE binds a mean squared error.
+func (d *Device) MSE(loss, a, b kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckMSE(loss, a, b); err != nil {
+		return nil, err
+	}
+	l, x, y := arr(loss), arr(a), arr(b)
+	return d.simple(func() {
+		C.call_mse(d.table, l.data, x.data, y.data, x.dims.n, y.dims.n, x.count/C.size_t(x.dims.n), C.size_t(x.shape.Elements()))
+	})
+}
+
+// MSEBackward binds the gradient of a mean squared error.
+func (d *Device) MSEBackward(da, dloss, a, b kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckMSEBackward(da, dloss, a, b); err != nil {
+		return nil, err
+	}
+	o, l, x, y := arr(da), arr(dloss), arr(a), arr(b)
+	return d.simple(func() {
+		C.call_mse_backward(d.table, o.data, l.data, x.data, y.data, x.dims.n, y.dims.n, x.count/C.size_t(x.dims.n), C.size_t(x.shape.Elements()))
+	})
+}
+
+// TotalVariation binds the sum of squared differences of neighbours.
+func (d *Device) TotalVariation(loss, src kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckLoss("total variation", loss); err != nil {
+		return nil, err
+	}
+	l, x := arr(loss), arr(src)
+	return d.simple(func() { C.call_tv(d.table, l.data, x.data, x.dims) })
+}
+
+// TotalVariationBackward binds its gradient.
+func (d *Device) TotalVariationBackward(dsrc, dloss, src kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckLoss("total variation", dloss); err != nil {
+		return nil, err
+	}
+	if err := kernels.CheckSame("total variation backward", false, dsrc, src); err != nil {
+		return nil, err
+	}
+	o, l, x := arr(dsrc), arr(dloss), arr(src)
+	return d.simple(func() { C.call_tv_backward(d.table, o.data, l.data, x.data, x.dims) })
+}
+
+// SquaredNorm binds the sum of squares of parameters.
+func (d *Device) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckSquaredNorm(dst, srcs); err != nil {
+		return nil, err
+	}
+	o, ps, counts := arr(dst), pointers(srcs), make([]C.size_t, len(srcs))
+	for i, a := range srcs {
+		counts[i] = arr(a).count
+	}
+	return d.simple(func() { C.call_squared_norm(d.table, o.data, &ps[0], &counts[0], C.int(len(ps))) })
+}
+
+// Adam binds an optimiser step.
+func (d *Device) Adam(params, grads, m, v []kernels.Array, squaredNorm kernels.Array, h *kernels.Adam) (kernels.Kernel, error) {
+	if err := kernels.CheckAdam(params, grads, m, v, squaredNorm); err != nil {
+		return nil, err
+	}
+	p, g, m1, v1, norm := pointers(params), pointers(grads), pointers(m), pointers(v), arr(squaredNorm).data
+	return func() { // h is read now, not when the queue gets there
+		a := C.sn_adam_params{C.double(h.LR), C.double(h.Beta1), C.double(h.Beta2), C.double(h.Eps), C.double(h.ClipNorm), C.int(h.Step)}
+		d.queue <- func() error {
+			for i, x := range params {
+				C.call_adam(d.table, p[i], g[i], m1[i], v1[i], arr(x).count, norm, &a)
+			}
+			return nil
+		}
+	}, nil
+}

@@ -1,0 +1,167 @@
+//go:build onednn && cgo
+
+package onednn
+
+// #include "calls.h"
+import "C"
+
+import (
+	"unsafe"
+
+	"stylenet/internal/kernels"
+)
+
+// Pad binds a border.
+func (d *Device) Pad(dst, src kernels.Array, mode kernels.PadMode, p kernels.Padding) (kernels.Kernel, error) {
+	if err := kernels.CheckPad(dst, src, mode, p); err != nil {
+		return nil, err
+	}
+	o, i, b := arr(dst), arr(src), border(p)
+	return d.simple(func() { C.call_pad(d.table, o.data, i.data, i.dims, C.int(mode), b) })
+}
+
+// PadBackward binds the gradient of a border.
+func (d *Device) PadBackward(dsrc, ddst kernels.Array, mode kernels.PadMode, p kernels.Padding) (kernels.Kernel, error) {
+	if err := kernels.CheckPad(ddst, dsrc, mode, p); err != nil {
+		return nil, err
+	}
+	o, i, b := arr(dsrc), arr(ddst), border(p)
+	return d.simple(func() { C.call_pad_backward(d.table, o.data, i.data, o.dims, C.int(mode), b) })
+}
+
+// Norm binds a normalisation.
+func (d *Device) Norm(dst, mean, invstd, src, gamma, beta kernels.Array, n kernels.Norm) (kernels.Kernel, error) {
+	if err := kernels.CheckNorm(dst, mean, invstd, src, gamma, beta, n); err != nil {
+		return nil, err
+	}
+	o, m, s, i, g, b := arr(dst), arr(mean), arr(invstd), arr(src), arr(gamma), arr(beta)
+	return d.simple(func() {
+		C.call_norm(d.table, o.data, m.data, s.data, i.data, g.data, b.data, i.dims, C.float(n.Eps), flag(n.Batch), flag(n.ReLU))
+	})
+}
+
+// NormBackward binds the gradient of a normalisation.
+func (d *Device) NormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean, invstd kernels.Array, n kernels.Norm) (kernels.Kernel, error) {
+	if err := kernels.CheckNormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean, invstd, n); err != nil {
+		return nil, err
+	}
+	o, dg, db, dy, x := arr(dsrc), arr(dgamma), arr(dbeta), arr(ddst), arr(src)
+	g, b, m, s := arr(gamma), arr(beta), arr(mean), arr(invstd)
+	floats := 2*x.shape.N*align16(x.shape.C) + 64
+	return d.bind(func() error {
+		scratch, err := d.scratch(floats)
+		if err == nil {
+			C.call_norm_backward(d.table, o.data, dg.data, db.data, dy.data, x.data, g.data, b.data, m.data, s.data, x.dims, flag(n.Batch), flag(n.ReLU), scratch)
+		}
+		return err
+	})
+}
+
+// scratch returns memory that lasts until the next kernel; on the device's
+// thread only.
+func (d *Device) scratch(floats int) (*C.float, error) {
+	var p *C.float
+	before := C.sn_engine_bytes(d.c)
+	err := status("scratch memory", C.sn_engine_scratch(d.c, C.size_t(floats), &p))
+	d.hold(int64(C.sn_engine_bytes(d.c)) - int64(before))
+	return p, err
+}
+
+func align16(n int) int { return (n + 15) / 16 * 16 }
+
+// ChannelAffine binds a scale and shift of each channel.
+func (d *Device) ChannelAffine(dst, src, scale, shift kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckChannelAffine(dst, src, scale, shift); err != nil {
+		return nil, err
+	}
+	o, i, s, t := arr(dst), arr(src), arr(scale), arr(shift)
+	return d.simple(func() { C.call_affine(d.table, o.data, i.data, s.data, t.data, i.dims) })
+}
+
+// ReLU binds max(0, ·).
+func (d *Device) ReLU(dst, src kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckSame("relu", true, dst, src); err != nil {
+		return nil, err
+	}
+	o, i := arr(dst), arr(src)
+	return d.simple(func() { C.call_relu(d.table, o.data, i.data, i.count) })
+}
+
+// ReLUBackward binds the gradient of ReLU.
+func (d *Device) ReLUBackward(dsrc, ddst, dst kernels.Array) (kernels.Kernel, error) {
+	if err := kernels.CheckSame("relu backward", true, dsrc, ddst, dst); err != nil {
+		return nil, err
+	}
+	o, g, y := arr(dsrc), arr(ddst), arr(dst)
+	return d.simple(func() { C.call_relu_backward(d.table, o.data, g.data, y.data, y.count) })
+}
+
+// Tanh binds a scaled tanh.
+func (d *Device) Tanh(dst, src kernels.Array, scale, offset float32) (kernels.Kernel, error) {
+	if err := kernels.CheckSame("tanh", true, dst, src); err != nil {
+		return nil, err
+	}
+	o, i := arr(dst), arr(src)
+	return d.simple(func() { C.call_tanh(d.table, o.data, i.data, C.float(scale), C.float(offset), i.dims) })
+}
+
+// TanhBackward binds the gradient of a scaled tanh.
+func (d *Device) TanhBackward(dsrc, ddst, dst kernels.Array, scale, offset float32) (kernels.Kernel, error) {
+	if err := kernels.CheckSame("tanh backward", true, dsrc, ddst, dst); err != nil {
+		return nil, err
+	}
+	o, g, y := arr(dsrc), arr(ddst), arr(dst)
+	return d.simple(func() {
+		C.call_tanh_backward(d.table, o.data, g.data, y.data, C.float(scale), C.float(offset), y.dims)
+	})
+}
+
+// Sum binds a weighted sum.
+func (d *Device) Sum(dst kernels.Array, srcs []kernels.Array, weights []float32) (kernels.Kernel, error) {
+	if err := kernels.CheckSum(dst, srcs, weights); err != nil {
+		return nil, err
+	}
+	o, ps, ws := arr(dst), pointers(srcs), append([]float32(nil), weights...)
+	return d.simple(func() {
+		C.call_sum(d.table, o.data, &ps[0], (*C.float)(unsafe.Pointer(&ws[0])), C.int(len(ps)), o.count)
+	})
+}
+
+// Upsample binds nearest neighbour upsampling.
+func (d *Device) Upsample(dst, src kernels.Array, factor int) (kernels.Kernel, error) {
+	if err := kernels.CheckUpsample(dst, src, factor); err != nil {
+		return nil, err
+	}
+	o, i := arr(dst), arr(src)
+	return d.simple(func() { C.call_upsample(d.table, o.data, i.data, i.dims, C.int(factor)) })
+}
+
+// UpsampleBackward binds the gradient of upsampling.
+func (d *Device) UpsampleBackward(dsrc, ddst kernels.Array, factor int) (kernels.Kernel, error) {
+	if err := kernels.CheckUpsample(ddst, dsrc, factor); err != nil {
+		return nil, err
+	}
+	o, i := arr(dsrc), arr(ddst)
+	return d.simple(func() { C.call_upsample_backward(d.table, o.data, i.data, o.dims, C.int(factor)) })
+}
+
+// Pool binds 2×2 pooling.
+func (d *Device) Pool(dst, src kernels.Array, kind kernels.PoolKind) (kernels.Kernel, error) {
+	if err := kernels.CheckPool(dst, src, kind); err != nil {
+		return nil, err
+	}
+	o, i := arr(dst), arr(src)
+	return d.simple(func() { C.call_pool(d.table, o.data, i.data, i.dims, C.int(kind)) })
+}
+
+// PoolBackward binds the gradient of pooling.
+func (d *Device) PoolBackward(dsrc, ddst, src kernels.Array, kind kernels.PoolKind) (kernels.Kernel, error) {
+	if err := kernels.CheckPool(ddst, src, kind); err != nil {
+		return nil, err
+	}
+	if err := kernels.CheckSame("pool backward", false, dsrc, src); err != nil {
+		return nil, err
+	}
+	o, g, x := arr(dsrc), arr(ddst), arr(src)
+	return d.simple(func() { C.call_pool_backward(d.table, o.data, g.data, x.data, x.dims, C.int(kind)) })
+}
