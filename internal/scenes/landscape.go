@@ -304,7 +304,7 @@ func forest(c *canvas, r dice, n noise) {
 		}
 		// Foliage hangs between the trunks, in clumps of fine leaves.
 		edge := r.in(0.05, 0.3)
-		c.paint(-c.half, 0, c.half, 0.6, func(x, y float64) (vec, float64) {
+		c.paint(-c.half, 0, c.half, edge+0.35, func(x, y float64) (vec, float64) {
 			f := 4 + 6*(1-near)
 			den := n.fbm(x*f+float64(k)*9, y*f, 3) + 1.4*(edge-y)
 			if den < -0.25 {
