@@ -1,0 +1,431 @@
+package data
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+
+	"stylenet/internal/images"
+)
+
+// Options say which batches a Loader makes. Dir, Size and Batch are needed;
+// zero stands for the default of every other field.
+type Options struct {
+	Dir   string
+	Size  int    // side of the square crops, pixels
+	Batch int    // crops in a batch
+	Seed  uint64 // of the order, the crops, scales and flips
+
+	// A picture's short side is resized to Size times a factor drawn evenly
+	// from [ScaleMin, ScaleMax] before it is cropped; 1 and 1 by default.
+	ScaleMin, ScaleMax float64
+	// Flip mirrors every second crop, by chance.
+	Flip bool
+
+	// MinSide skips pictures whose short side, in pixels, is less. The default
+	// is DefaultMinSide, or Size where that is less.
+	MinSide int
+	// MaxPixels skips larger pictures; images.DefaultMaxPixels by default.
+	MaxPixels int64
+
+	// Workers decode at once and Prefetch batches wait ready; neither changes
+	// what is in a batch. The defaults are DefaultWorkers() and 2.
+	Workers, Prefetch int
+}
+
+// DefaultWorkers is how many decoders run at once unless told otherwise: half
+// of the processors, for the other half has a network to train, and at most 8.
+func DefaultWorkers() int { return min(max(runtime.GOMAXPROCS(0)/2, 1), 8) }
+
+// withDefaults fills in the defaults and reports every fault at once.
+func (o Options) withDefaults() (Options, error) {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if o.Size < 1 || o.Size > 8192 {
+		fault("the crop size is %d, not 1 to 8192 pixels", o.Size)
+	}
+	if o.Batch < 1 {
+		fault("the batch size is %d, not at least 1", o.Batch)
+	}
+	if o.ScaleMin == 0 {
+		o.ScaleMin = 1
+	}
+	if o.ScaleMax == 0 {
+		o.ScaleMax = o.ScaleMin
+	}
+	if !(o.ScaleMin >= 1 && o.ScaleMin <= o.ScaleMax && o.ScaleMax <= 100) {
+		fault("the scales %v to %v do not rise within 1 to 100", o.ScaleMin, o.ScaleMax)
+	}
+	if o.MinSide < 0 || o.Workers < 0 || o.Prefetch < 0 || o.MaxPixels < 0 {
+		fault("the smallest side (%d), the largest picture (%d), workers (%d) and prefetch (%d) must not be negative", o.MinSide, o.MaxPixels, o.Workers, o.Prefetch)
+	}
+	if o.MinSide == 0 {
+		o.MinSide = min(DefaultMinSide, o.Size)
+	}
+	if o.Workers == 0 {
+		o.Workers = DefaultWorkers()
+	}
+	if o.Prefetch == 0 {
+		o.Prefetch = 2
+	}
+	return o, errors.Join(faults...)
+}
+
+// Cursor is a place in the sequence of crops: what comes next is a function of
+// it, the options and the files. The zero value is the beginning. It marshals
+// to JSON, for checkpoints.
+type Cursor struct {
+	Epoch    int `json:"epoch"`    // times that the folder was gone through
+	Position int `json:"position"` // files of this epoch's order that are used up
+
+	// Files and Fingerprint, a hash of the file names, tell a folder that has
+	// changed.
+	Files       int    `json:"files"`
+	Fingerprint string `json:"fingerprint"`
+
+	// Skipped lists the files found unusable so far, as they were met. They
+	// stay skipped, even if they are repaired, so that a run that is resumed
+	// sees what one that never stopped would.
+	Skipped []Skipped `json:"skipped,omitempty"`
+}
+
+// Batch is what one training step sees.
+type Batch struct {
+	Pixels []float32 // (Batch, 3, Size, Size), RGB 0 to 255
+	Paths  []string  // the files of the crops, relative to the folder
+	Cursor Cursor    // where the next batch begins
+}
+
+// Loader makes batches ahead of their use. Batches depend on the files, the
+// seed and the cursor alone: not on Workers, Prefetch or time.
+//
+// Epoch after epoch, the files are gone through in a new shuffled order; a
+// batch may hold the end of one epoch and the start of the next. What happens
+// to a file is a function of the seed, the epoch and its place in the order. A
+// file that is broken, too small or gone is left out, and the next in the
+// order takes its place.
+//
+// Next, Release and Close are for one goroutine; Skipped is for any.
+type Loader struct {
+	opts  Options
+	files []string
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	ready  chan *Batch // closed at the end, after err is set
+	free   chan *Batch
+	err    error
+
+	mu      sync.Mutex
+	skipped []Skipped
+}
+
+// ErrClosed is what Next returns after Close.
+var ErrClosed = errors.New("the data loader is closed")
+
+// NewLoader lists the folder and starts to decode, from a cursor on. It fails
+// on wrong options, on a folder without one usable picture, which it reads
+// files to find out, and on a cursor of another list of files.
+func NewLoader(opts Options, start Cursor) (*Loader, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	files, err := List(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s holds no pictures (%v)", opts.Dir, images.Formats())
+	}
+	print := fingerprint(files)
+	switch {
+	case start.Fingerprint == "":
+		start.Files, start.Fingerprint = len(files), print
+	case start.Fingerprint != print:
+		return nil, fmt.Errorf("%s has changed since the run began: it had %d pictures and has %d, or others by name; an exact resume needs the same files", opts.Dir, start.Files, len(files))
+	}
+	if start.Epoch < 0 || start.Position < 0 || start.Position > len(files) {
+		return nil, fmt.Errorf("the data cursor (epoch %d, position %d) lies outside the %d pictures of %s", start.Epoch, start.Position, len(files), opts.Dir)
+	}
+	l := &Loader{opts: opts, files: files, ready: make(chan *Batch, opts.Prefetch), free: make(chan *Batch, opts.Prefetch+2), skipped: start.Skipped}
+	if err := l.probe(start.Skipped); err != nil {
+		return nil, err
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	// One crop waits for each worker beside the one that it works on.
+	window := 2 * opts.Workers
+	jobs := make(chan *sample, window)
+	for range opts.Workers {
+		l.wg.Go(func() {
+			w := newWorker(l)
+			for s := range jobs {
+				if ctx.Err() == nil {
+					w.make(s)
+				}
+				s.done <- struct{}{}
+			}
+		})
+	}
+	l.wg.Go(func() {
+		defer close(jobs)
+		defer close(l.ready)
+		l.err = l.assemble(ctx, start, jobs, window)
+	})
+	return l, nil
+}
+
+// probe looks for one usable picture.
+func (l *Loader) probe(known []Skipped) error {
+	skip := make(map[string]bool)
+	for _, s := range known {
+		skip[s.Path] = true
+	}
+	w := newWorker(l)
+	first := ""
+	for _, name := range l.files {
+		if skip[name] {
+			continue
+		}
+		_, why := w.open(name)
+		if why == "" {
+			return nil
+		}
+		if first == "" {
+			first = fmt.Sprintf("; %s: %s", name, why)
+		}
+	}
+	return fmt.Errorf("%s holds no usable picture among %d files%s", l.opts.Dir, len(l.files), first)
+}
+
+// Next returns the next batch, waiting for it where it must. It fails when ctx
+// ends, after Close, and when every file has turned out unusable.
+func (l *Loader) Next(ctx context.Context) (*Batch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case b, ok := <-l.ready:
+		if !ok {
+			return nil, l.err
+		}
+		l.mu.Lock()
+		l.skipped = b.Cursor.Skipped
+		l.mu.Unlock()
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Release gives a batch back for reuse. The caller keeps no part of it but the
+// cursor. Batches that are not released cost memory, nothing else.
+func (l *Loader) Release(b *Batch) {
+	select {
+	case l.free <- b:
+	default:
+	}
+}
+
+// Skipped returns the files found unusable up to the last batch of Next, those
+// of the cursor that the loader began at among them.
+func (l *Loader) Skipped() []Skipped {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.skipped)
+}
+
+// Close stops the loader and waits until its goroutines have ended.
+func (l *Loader) Close() {
+	l.cancel()
+	for range l.ready { // what nobody will fetch
+	}
+	l.wg.Wait()
+}
+
+// A sample is one crop on its way.
+type sample struct {
+	epoch, position int
+	file            int
+	pixels          []float32 // (3, Size, Size)
+	problem         string    // why there is none
+	done            chan struct{}
+}
+
+// assemble hands samples out in order, takes them back in the same order and
+// fills batches. All that a batch depends on happens here, one after another.
+func (l *Loader) assemble(ctx context.Context, start Cursor, jobs chan<- *sample, window int) error {
+	n := len(l.files)
+	index := make(map[string]int, n)
+	for i, name := range l.files {
+		index[name] = i
+	}
+	bad := make([]bool, n)
+	good := n
+	skipped := slices.Clone(start.Skipped)
+	for _, s := range skipped {
+		if i, ok := index[s.Path]; ok && !bad[i] {
+			bad[i] = true
+			good--
+		}
+	}
+
+	epoch, position := start.Epoch, start.Position
+	order := l.order(epoch)
+	// next sets s to the next file that is not known to be bad. One exists
+	// while good > 0.
+	next := func(s *sample) {
+		for {
+			if position == n {
+				epoch, position = epoch+1, 0
+				order = l.order(epoch)
+			}
+			s.epoch, s.position, s.file = epoch, position, order[position]
+			position++
+			if !bad[s.file] {
+				return
+			}
+		}
+	}
+
+	size := 3 * l.opts.Size * l.opts.Size
+	queue := make([]*sample, 0, window) // in order
+	var idle []*sample
+	for range window {
+		idle = append(idle, &sample{pixels: make([]float32, size), done: make(chan struct{}, 1)})
+	}
+	batch, filled := l.batch(), 0
+	for {
+		for len(idle) > 0 {
+			s := idle[len(idle)-1]
+			idle = idle[:len(idle)-1]
+			next(s)
+			queue = append(queue, s)
+			jobs <- s // never waits: it holds the whole window
+		}
+		s := queue[0]
+		queue = append(queue[:0], queue[1:]...)
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return ErrClosed
+		}
+		idle = append(idle, s)
+
+		// A file may have been found bad after this sample of it was handed
+		// out, or may have changed since.
+		if bad[s.file] {
+			continue
+		}
+		if s.problem != "" {
+			bad[s.file] = true
+			good--
+			skipped = append(skipped, Skipped{l.files[s.file], s.problem})
+			if good == 0 {
+				l.mu.Lock()
+				l.skipped = skipped
+				l.mu.Unlock()
+				return fmt.Errorf("all %d pictures of %s have turned out unusable; the last is %s: %s", n, l.opts.Dir, l.files[s.file], s.problem)
+			}
+			continue
+		}
+		copy(batch.Pixels[filled*size:], s.pixels)
+		batch.Paths[filled] = l.files[s.file]
+		if filled++; filled < l.opts.Batch {
+			continue
+		}
+		batch.Cursor = Cursor{
+			Epoch: s.epoch, Position: s.position + 1,
+			Files: n, Fingerprint: start.Fingerprint,
+			Skipped: slices.Clip(skipped), // appending leaves it alone
+		}
+		select {
+		case l.ready <- batch:
+		case <-ctx.Done():
+			return ErrClosed
+		}
+		batch, filled = l.batch(), 0
+	}
+}
+
+// batch returns a batch to fill, a used one where there is one.
+func (l *Loader) batch() *Batch {
+	select {
+	case b := <-l.free:
+		return b
+	default:
+		return &Batch{Pixels: make([]float32, 3*l.opts.Batch*l.opts.Size*l.opts.Size), Paths: make([]string, l.opts.Batch)}
+	}
+}
+
+// order returns the order of the files in an epoch.
+func (l *Loader) order(epoch int) []int {
+	return rand.New(rand.NewChaCha8(l.key("order", epoch, 0))).Perm(len(l.files))
+}
+
+// key makes the seed of one decision's random numbers. ChaCha8 is a
+// cryptographic generator: neighbouring keys give unrelated numbers.
+func (l *Loader) key(what string, epoch, position int) (key [32]byte) {
+	binary.LittleEndian.PutUint64(key[0:], l.opts.Seed)
+	binary.LittleEndian.PutUint64(key[8:], uint64(epoch))
+	binary.LittleEndian.PutUint64(key[16:], uint64(position))
+	copy(key[24:], what)
+	return key
+}
+
+// A worker turns files into crops, one at a time, in buffers of its own.
+type worker struct {
+	*Loader
+	decoder   images.Decoder
+	file      bytes.Buffer
+	resampler images.Resampler
+	source    *rand.ChaCha8
+	random    *rand.Rand
+}
+
+func newWorker(l *Loader) *worker {
+	source := rand.NewChaCha8([32]byte{})
+	return &worker{Loader: l, decoder: images.Decoder{MaxPixels: l.opts.MaxPixels}, source: source, random: rand.New(source)}
+}
+
+// open decodes a file, or says why it cannot be used.
+func (w *worker) open(name string) (*images.Source, string) {
+	full := filepath.Join(w.opts.Dir, filepath.FromSlash(name))
+	src, err := w.decoder.OpenSource(full, &w.file)
+	if err != nil {
+		return nil, reason(full, err)
+	}
+	width, height := src.Size()
+	if why := tooSmall(width, height, w.opts.MinSide); why != "" {
+		return nil, why
+	}
+	return src, ""
+}
+
+// make fills in the sample's pixels or its problem.
+func (w *worker) make(s *sample) {
+	var src *images.Source
+	if src, s.problem = w.open(w.files[s.file]); s.problem != "" {
+		return
+	}
+	w.source.Seed(w.key("crop", s.epoch, s.position))
+	scale := w.opts.ScaleMin + (w.opts.ScaleMax-w.opts.ScaleMin)*w.random.Float64()
+	size := w.opts.Size
+	width, height := src.Size()
+	width, height = images.ShortSide(width, height, max(size, int(float64(size)*scale+.5)))
+	x, y := w.random.IntN(width-size+1), w.random.IntN(height-size+1)
+	flip := w.random.IntN(2) == 1 && w.opts.Flip
+	if err := w.resampler.Crop(s.pixels, src, width, height, image.Rect(x, y, x+size, y+size), flip); err != nil {
+		s.problem = err.Error()
+	}
+}
