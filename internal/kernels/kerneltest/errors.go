@@ -1,0 +1,122 @@
+package kerneltest
+
+import (
+	"strings"
+	"testing"
+
+	"stylenet/internal/kernels"
+)
+
+// testBadArguments binds kernels to arguments that the contract forbids; the
+// errors must have the words of the checks in package kernels.
+func testBadArguments(t *testing.T, d kernels.Device) {
+	b := bench{t, d.Scope()}
+	defer b.Close()
+	act := func(n, c, h, w int) kernels.Array { return b.array(kernels.Shape{N: n, C: c, H: h, W: w}) }
+	par := func(n, c, h, w int) kernels.Array { return b.parameter(kernels.Shape{N: n, C: c, H: h, W: w}) }
+
+	x, x2, small := act(2, 3, 6, 8), act(2, 3, 6, 8), act(2, 3, 3, 4)
+	y := act(2, 5, 6, 8) // of a 3×3 convolution
+	w, bias, five := par(5, 3, 3, 3), par(1, 5, 1, 1), par(1, 5, 1, 1)
+	v3, w3, u3, s3 := par(1, 3, 1, 1), par(1, 3, 1, 1), par(1, 3, 1, 1), par(1, 3, 1, 1)
+	stats, stats2 := par(2, 3, 1, 1), par(2, 3, 1, 1)
+	loss, loss2, gram := par(1, 1, 1, 1), par(1, 1, 1, 1), par(2, 1, 3, 3)
+	same := kernels.Conv{Stride: 1, Pad: kernels.Same(1)}
+	in := kernels.Norm{Eps: 1e-5}
+	list := func(a ...kernels.Array) []kernels.Array { return a }
+	h := kernels.Adam{Step: 1}
+
+	try := func(want string) func(kernels.Kernel, error) {
+		return func(_ kernels.Kernel, err error) {
+			t.Helper()
+			if err == nil {
+				t.Errorf("a kernel was bound, want an error %q", want)
+			} else if !strings.Contains(err.Error(), want) {
+				t.Errorf("error %q does not say %q", err, want)
+			}
+		}
+	}
+	const aliased = "both written and read or written twice"
+
+	try("padded array has shape")(b.Pad(act(2, 3, 8, 9), x, kernels.PadZero, kernels.Same(1)))
+	try("needs a map larger than")(b.Pad(act(2, 3, 18, 20), x, kernels.PadReflect, kernels.Same(6)))
+	try("cannot crop")(b.Pad(act(2, 3, 4, 6), x, kernels.PadEdge, kernels.Same(-1)))
+	try("dimension below 1")(b.Pad(act(2, 3, 1, 8), x, kernels.PadZero, kernels.Padding{Top: -6}))
+	try("unknown mode 7")(b.Pad(act(2, 3, 8, 10), x, kernels.PadMode(7), kernels.Same(1)))
+	try(aliased)(b.Pad(x, x, kernels.PadZero, kernels.Padding{}))
+	try("padded array has shape")(b.PadBackward(x, act(2, 3, 8, 9), kernels.PadZero, kernels.Same(1)))
+
+	try("stride 0 is below 1")(b.Conv(y, x, w, bias, kernels.Conv{Stride: 0, Pad: kernels.Same(1)}))
+	try("negative padding")(b.Conv(y, x, w, bias, kernels.Conv{Stride: 1, Pad: kernels.Same(-1)}))
+	try("conv: result has shape")(b.Conv(y, x, w, bias, kernels.Conv{Stride: 1}))
+	try("do not lead from 3 to 3 channels")(b.Conv(x2, x, w, bias, same))
+	try("does not fit a padded map")(b.Conv(y, x, par(5, 3, 9, 9), bias, same))
+	try("bias has shape")(b.Conv(y, x, w, v3, same))
+	try(aliased)(b.Conv(x, x, par(3, 3, 3, 3), nil, same))
+	try("bias has shape")(b.ConvBackwardData(x, y, w, bias, same))
+	try("conv: result has shape")(b.ConvBackwardData(x, y, w, nil, kernels.Conv{Stride: 2, Pad: kernels.Same(1)}))
+	try(aliased)(b.ConvBackwardData(x, x, par(3, 3, 3, 3), nil, same))
+	try("gradient has shape")(b.ConvBackwardWeights(w, v3, y, x, same))
+	try("do not lead from 3 to 5 channels")(b.ConvBackwardWeights(par(3, 5, 3, 3), nil, y, x, same))
+	try("gradient has shape")(b.BiasBackward(v3, y))
+
+	try("epsilon 0 is not above 0")(b.Norm(x2, stats, stats2, x, v3, w3, kernels.Norm{}))
+	try("differ")(b.Norm(small, stats, stats2, x, v3, w3, in))
+	try("scale or shift has shape")(b.Norm(x2, stats, stats2, x, five, w3, in))
+	try("statistics has shape")(b.Norm(x2, stats, stats2, x, v3, w3, kernels.Norm{Eps: 1, Batch: true}))
+	try(aliased)(b.Norm(x2, stats, stats, x, v3, w3, in))
+	try(aliased)(b.Norm(x, stats, stats2, x, v3, w3, in))
+	try("differ")(b.NormBackward(act(2, 3, 6, 8), v3, w3, small, x, u3, s3, stats, stats2, in))
+	try("differ")(b.NormBackward(act(2, 3, 6, 8), five, w3, x2, x, u3, s3, stats, stats2, in))
+	try(aliased)(b.NormBackward(x2, v3, w3, x2, x, u3, s3, stats, stats2, in))
+	try(aliased)(b.NormBackward(act(2, 3, 6, 8), u3, w3, x2, x, u3, s3, stats, stats2, in))
+
+	try("differ")(b.ChannelAffine(small, x, v3, nil))
+	try("scale or shift has shape")(b.ChannelAffine(x2, x, v3, five))
+	try(aliased)(b.ChannelAffine(x, x, v3, nil))
+	try("relu: shapes")(b.ReLU(small, x))
+	try("relu backward: shapes")(b.ReLUBackward(small, x, x2))
+	try(aliased)(b.ReLUBackward(x, x2, x))
+	try("tanh: shapes")(b.Tanh(small, x, 1, 0))
+	try(aliased)(b.Tanh(x, x, 1, 0))
+	try("tanh backward: shapes")(b.TanhBackward(x, x2, small, 1, 0))
+	try(aliased)(b.TanhBackward(x, x, x2, 1, 0))
+	try("0 arrays and 0 weights")(b.Sum(x, nil, nil))
+	try("2 arrays and 1 weights")(b.Sum(x, list(x2, x2), []float32{1}))
+	try("sum: shapes")(b.Sum(x, list(x2, small), []float32{1, 1}))
+	try(aliased)(b.Sum(x, list(x2, x), []float32{1, 1}))
+
+	try("factor 0 is below 1")(b.Upsample(x, small, 0))
+	try("large array has shape")(b.Upsample(x, small, 3))
+	try(aliased)(b.Upsample(x, x, 1))
+	try("large array has shape")(b.UpsampleBackward(small, x, 3))
+	try("unknown kind 5")(b.Pool(small, x, kernels.PoolKind(5)))
+	try("smaller than 2×2")(b.Pool(small, act(2, 3, 1, 8), kernels.MaxPool))
+	try("small array has shape")(b.Pool(x2, x, kernels.MaxPool))
+	try("differ")(b.PoolBackward(small, small, x, kernels.MaxPool))
+	try(aliased)(b.PoolBackward(x, small, x, kernels.MaxPool))
+
+	try("matrix has shape")(b.Gram(par(2, 1, 3, 4), x))
+	try("gram backward: shapes")(b.GramBackward(small, gram, x))
+	try(aliased)(b.GramBackward(x, gram, x))
+	try("loss has shape")(b.MSE(v3, x, x2))
+	try("target has shape")(b.MSE(loss, x, small))
+	try(aliased)(b.MSE(loss, loss, loss2))
+	try("mse backward: shapes")(b.MSEBackward(small, loss, x, x2))
+	try(aliased)(b.MSEBackward(x, loss, x, x2))
+	try(aliased)(b.MSEBackward(x2, loss, x, x2))
+	try("total variation: loss has shape")(b.TotalVariation(v3, x))
+	try("total variation backward: loss has shape")(b.TotalVariationBackward(x, v3, x2))
+	try("total variation backward: shapes")(b.TotalVariationBackward(small, loss, x))
+	try(aliased)(b.TotalVariationBackward(x, loss, x))
+
+	try("no arrays")(b.SquaredNorm(loss, nil))
+	try("squared norm: loss has shape")(b.SquaredNorm(v3, list(w)))
+	try(aliased)(b.SquaredNorm(loss, list(loss)))
+	try("adam: 0 parameters")(b.Adam(nil, nil, nil, nil, nil, &h))
+	try("adam: 1 parameters, 2 gradients")(b.Adam(list(v3), list(w3, w3), list(u3), list(s3), nil, &h))
+	try("adam: shapes")(b.Adam(list(v3), list(five), list(u3), list(s3), nil, &h))
+	try("adam: loss has shape")(b.Adam(list(v3), list(w3), list(u3), list(s3), five, &h))
+	try(aliased)(b.Adam(list(v3), list(w3), list(u3), list(u3), nil, &h))
+	try(aliased)(b.Adam(list(v3), list(v3), list(u3), list(s3), nil, &h))
+}
