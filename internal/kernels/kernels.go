@@ -43,6 +43,10 @@ type Kernel func()
 // Destinations come first. A destination may not be one of the sources except
 // where a method says so. Every element of a destination is written, and
 // sources are left unchanged.
+//
+// Feature maps and their gradients are activations. Weights, vectors,
+// statistics, Gram matrices and losses are parameters. Sum and MSE take either,
+// but not both at once.
 type Device interface {
 	// Info says what the device is.
 	Info() Info
@@ -59,8 +63,8 @@ type Device interface {
 	// the same time, in the order in which the kernels are launched.
 	Release(a Array)
 
-	// Upload copies values in row-major N, C, H, W order to the device.
-	// Download waits for all launches, copies back and returns the first
+	// Upload copies values in row-major N, C, H, W order to the device, after
+	// all launches before it. Download waits for all launches, copies back and returns the first
 	// error of any launch since the last Download or Sync.
 	Upload(dst Array, src []float32) error
 	Download(dst []float32, src Array) error
@@ -194,8 +198,8 @@ type Conv struct {
 	Stride int
 	Pad    Padding // zeros around the source
 	ReLU   bool    // forward only
-	// Frozen promises that the weights do not change after the first launch,
-	// so that a device may keep them in the layout that it likes best.
+	// Frozen promises that weights and bias do not change after the first
+	// launch, so that a device may keep them in the layout that it likes best.
 	Frozen bool
 }
 
