@@ -132,7 +132,7 @@ func collect(state any, size int64) (*weights.Set, error) {
 		}
 		name, ok := e.Key.(string)
 		if !ok {
-			return nil, invalid("a tensor has the key %v (%T), not a name", e.Key, e.Key)
+			return nil, invalid("a tensor has a key of type %T, not a name", e.Key)
 		}
 		if t.storage == nil {
 			return nil, &FormatError{name, "a parameter without data"}
@@ -209,7 +209,7 @@ func (l *loader) load(name string, s *storage) ([]float32, error) {
 		return nil, &FormatError{name, fmt.Sprintf("its data (storage %.40q) are not in the file: it is truncated, fetch it again", s.key)}
 	}
 	bytes := int64(s.numel) * int64(s.size)
-	if s.numel > maxElements || bytes != s.bytes {
+	if int64(s.numel) > maxElements || bytes != s.bytes {
 		return nil, &FormatError{name, fmt.Sprintf("its storage %.40q declares %d values of %d bytes but has %d bytes", s.key, s.numel, s.size, s.bytes)}
 	}
 	if l.unread -= bytes; l.unread < 0 {

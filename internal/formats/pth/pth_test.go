@@ -173,7 +173,8 @@ func TestHostilePickles(t *testing.T) {
 		"stride beyond 64 bit": {"\x80\x02}U\x01w" + rebuild("K\x02", "K\x00", "K\x03K\x03\x86", "\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x7fK\x01\x86") + "s.", "leave its storage"},
 		"offset at the end":    {"\x80\x02}U\x01w" + rebuild("K\x02", "K\x02", "K\x01\x85", "K\x01\x85") + "s.", "leave its storage"},
 		"size beyond the file": {"\x80\x02}U\x01w" + rebuild("J\x00\x00\x00\x7f", "K\x00", "K\x01\x85", "K\x01\x85") + "s.", "2130706432 in the pickle"},
-		"tensor without name":  {"\x80\x02}K\x07" + rebuild("K\x02", "K\x00", "K\x01\x85", "K\x01\x85") + "s.", "has the key 7 (int), not a name"},
+		"tensor without name":  {"\x80\x02}K\x07" + rebuild("K\x02", "K\x00", "K\x01\x85", "K\x01\x85") + "s.", "a key of type int, not a name"},
+		"key in itself":        {"\x80\x02}]q\x00h\x00a" + rebuild("K\x02", "K\x00", "K\x01\x85", "K\x01\x85") + "s.", "a key of type *types.List, not a name"},
 		"empty parameter":      {"\x80\x02}U\x01wctorch.nn.parameter\nParameter\n)Rs.", "a parameter without data"},
 		"parameter of a list":  {"\x80\x02}U\x01wctorch.nn.parameter\nParameter\n]\x85Rs.", "a parameter made from *types.List"},
 	} {
