@@ -92,7 +92,7 @@ func (d *decoder) entries(n *yaml.Node, path string, f func(k, value *yaml.Node)
 	first := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, value := n.Content[i], n.Content[i+1]
-		if k.Kind != yaml.ScalarNode {
+		if k.Kind != yaml.ScalarNode || k.Value == "" {
 			d.fail(k, path, "has %s as a key: keys are plain words", describe(k))
 			continue
 		}
@@ -111,8 +111,10 @@ func (d *decoder) entries(n *yaml.Node, path string, f func(k, value *yaml.Node)
 	return true
 }
 
-// mark remembers where a key was set.
+// mark remembers where a key was set; what was wrong with its value before no
+// longer hides what is wrong with the new one.
 func (d *decoder) mark(k *yaml.Node, key string) {
+	delete(d.mistyped, key)
 	d.set[key] = true
 	d.places[key] = place{d.file, d.line(k)}
 }
@@ -307,6 +309,9 @@ func describe(n *yaml.Node) string {
 	}
 	if n.ShortTag() == "!!str" {
 		return quoted(n.Value)
+	}
+	if n.Value == "" {
+		return "nothing"
 	}
 	return printable(n.Value)
 }
