@@ -146,11 +146,11 @@ func NewLoader(opts Options, start Cursor) (*Loader, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%s holds no pictures (%v)", opts.Dir, images.Formats())
 	}
-	print := fingerprint(files)
+	names := fingerprint(files)
 	switch {
 	case start.Fingerprint == "":
-		start.Files, start.Fingerprint = len(files), print
-	case start.Fingerprint != print:
+		start.Files, start.Fingerprint = len(files), names
+	case start.Fingerprint != names:
 		return nil, fmt.Errorf("%s has changed since the run began: it had %d pictures and has %d, or others by name; an exact resume needs the same files", opts.Dir, start.Files, len(files))
 	}
 	if start.Epoch < 0 || start.Position < 0 || start.Position > len(files) {
