@@ -64,8 +64,8 @@ type Device interface {
 	Release(a Array)
 
 	// Upload copies values in row-major N, C, H, W order to the device, after
-	// all launches before it. Download waits for all launches, copies back and returns the first
-	// error of any launch since the last Download or Sync.
+	// all launches before it. Download waits for all launches, copies back and
+	// returns the first error of any launch since the last Download or Sync.
 	Upload(dst Array, src []float32) error
 	Download(dst []float32, src Array) error
 	Sync() error

@@ -137,7 +137,7 @@ func (d *Device[T]) block(n int) []T {
 		d.free = append(d.free[:best], d.free[best+1:]...)
 		return b
 	}
-	b := make([]T, n, n)
+	b := make([]T, n)
 	d.account(bytes(b))
 	return b
 }
