@@ -34,8 +34,6 @@ const (
 
 // Meta is what a model says besides its network.
 type Meta struct {
-	// Name of the graph, which ONNX wants; empty is "network".
-	Name string
 	// Doc describes the model to people.
 	Doc string
 	// Version of stylenet.
@@ -83,14 +81,11 @@ func build(net *networks.Network, set *weights.Set, meta Meta) (*onnxpb.ModelPro
 	if err := net.Check(set, func(string) bool { return true }); err != nil {
 		return nil, err
 	}
-	if meta.Name == "" {
-		meta.Name = "network"
-	}
 	channels, err := outputChannels(net, meta)
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{graph: &onnxpb.GraphProto{Name: &meta.Name}, border: meta.Multiple > 0}
+	b := &builder{graph: &onnxpb.GraphProto{Name: proto.String("network")}, border: meta.Multiple > 0}
 	for _, p := range net.Params() {
 		b.floats(p.Name, p.Shape, set.Get(p.Name).Data)
 	}

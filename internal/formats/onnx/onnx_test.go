@@ -73,13 +73,13 @@ func buildSmall(t *testing.T, name string) (*networks.Network, *weights.Set) {
 func TestHeader(t *testing.T) {
 	net, set := buildSmall(t, "reflect")
 	m := encode(t, net, set, Meta{
-		Name: "starry", Doc: "what it is", Version: "1.2", Multiple: 4, Least: 20,
+		Doc: "what it is", Version: "1.2", Multiple: 4, Least: 20,
 		Properties: map[string]string{"z": "last", "a": "first", "m": "é"},
 	})
 	if m.GetIrVersion() != 8 || len(m.OpsetImport) != 1 || m.OpsetImport[0].GetDomain() != "" || m.OpsetImport[0].GetVersion() != 17 {
 		t.Errorf("IR version %d, opsets %v", m.GetIrVersion(), m.OpsetImport)
 	}
-	if m.GetProducerName() != "stylenet" || m.GetProducerVersion() != "1.2" || m.GetDocString() != "what it is" || m.Graph.GetName() != "starry" {
+	if m.GetProducerName() != "stylenet" || m.GetProducerVersion() != "1.2" || m.GetDocString() != "what it is" || m.Graph.GetName() != "network" {
 		t.Errorf("producer %q %q, doc %q, graph %q", m.GetProducerName(), m.GetProducerVersion(), m.GetDocString(), m.Graph.GetName())
 	}
 	var properties []string

@@ -1,0 +1,173 @@
+// Package model reads and writes trained style networks: the architecture
+// together with its weights and what is known about their training.
+//
+// It owns the metadata of the native model file, which is safetensors, and
+// telling the architecture of a PyTorch example's file from its tensors. It
+// refuses the formats' bytes (package formats), running a network, and
+// checkpoints, which hold more than a model.
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"stylenet/internal/atomicfile"
+	"stylenet/internal/formats"
+	"stylenet/internal/formats/safetensors"
+	"stylenet/internal/networks"
+	"stylenet/internal/weights"
+)
+
+// The metadata keys of a native model. "format" says "pt", which loaders of
+// other projects ask for.
+const (
+	keyFormat  = "format"
+	keyNetwork = "stylenet.network"
+	keyVersion = "stylenet.version"
+	keyRecipe  = "stylenet.recipe"
+	keyVGG     = "stylenet.vgg"
+)
+
+// Model is a trained style network. It takes and gives RGB from 0 to 255.
+type Model struct {
+	// Network describes the architecture.
+	Network networks.Johnson
+	// Weights are the network's parameters, no more and no less, in the order
+	// of its layers.
+	Weights *weights.Set
+	// Recipe is the configuration of the training as JSON, or "".
+	Recipe string
+	// VGG names the VGG-19 features that trained the network, such as a file's
+	// SHA-256 or "random (seed 1)", or is "".
+	VGG string
+	// Version is that of the stylenet that trained the network, or "".
+	Version string
+}
+
+// Open reads a model file: a native one, or the weights of the PyTorch
+// example's TransformerNet, as .pth or .safetensors, with any widths, kernel
+// sizes and number of residual blocks. Such a file does not tell padding and
+// output; they are taken to be the example's, reflect and linear.
+//
+// Errors name the file. A file that holds something else, does not fit its
+// architecture or carries a value that is not finite is refused.
+func Open(path string) (*Model, error) {
+	file, err := formats.Open(path)
+	if err != nil {
+		return nil, err // names the path
+	}
+	m, err := fromFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func fromFile(file *formats.File) (*Model, error) {
+	meta := file.Metadata
+	m := &Model{Recipe: meta[keyRecipe], VGG: meta[keyVGG], Version: meta[keyVersion]}
+	if described, ok := meta[keyNetwork]; ok {
+		d := json.NewDecoder(strings.NewReader(described))
+		d.DisallowUnknownFields() // a key that is not known changes the network
+		if err := d.Decode(&m.Network); err != nil {
+			return nil, fmt.Errorf("metadata %s: %w (the file was written by stylenet %q)", keyNetwork, err, m.Version)
+		}
+	} else {
+		var err error
+		if m.Network, err = infer(file.Tensors); err != nil {
+			return nil, err
+		}
+	}
+	net, err := m.Network.Build()
+	if err != nil {
+		return nil, err
+	}
+	if err := net.Check(file.Tensors, isStatistic); err != nil {
+		return nil, err
+	}
+	m.Weights = &weights.Set{}
+	for _, p := range net.Params() {
+		t := file.Tensors.Get(p.Name)
+		if err := m.Weights.Add(t.Name, t.Shape, t.Data); err != nil {
+			return nil, err
+		}
+	}
+	return m, finite(m.Weights)
+}
+
+// isStatistic tells the running statistics that old PyTorch versions stored
+// for instance norms, and the counter of batch norms. Neither has an effect.
+func isStatistic(name string) bool {
+	for _, suffix := range []string{".running_mean", ".running_var", ".num_batches_tracked"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+func finite(set *weights.Set) error {
+	for _, t := range set.Tensors() {
+		for i, v := range t.Data {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return fmt.Errorf("tensor %q holds %v (element %d): the training diverged, take an earlier checkpoint", t.Name, v, i)
+			}
+		}
+	}
+	return nil
+}
+
+// Check reports a model whose weights do not fit its network or are not
+// finite.
+func (m *Model) Check() error {
+	if m.Weights == nil {
+		return errors.New("the model has no weights")
+	}
+	net, err := m.Network.Build()
+	if err != nil {
+		return err
+	}
+	if err := net.Check(m.Weights, nil); err != nil {
+		return err
+	}
+	return finite(m.Weights)
+}
+
+// Metadata returns what a file says of the model besides its tensors; keys
+// without a value are absent.
+func (m *Model) Metadata() (map[string]string, error) {
+	network, err := json.Marshal(m.Network)
+	if err != nil {
+		return nil, fmt.Errorf("network: %w", err)
+	}
+	meta := map[string]string{keyNetwork: string(network)}
+	for key, value := range map[string]string{keyRecipe: m.Recipe, keyVGG: m.VGG, keyVersion: m.Version} {
+		if value != "" {
+			meta[key] = value
+		}
+	}
+	return meta, nil
+}
+
+// Write writes a native model file of float32. Equal models give equal bytes.
+func Write(w io.Writer, m *Model) error {
+	if err := m.Check(); err != nil {
+		return err
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	meta[keyFormat] = "pt"
+	return safetensors.Encode(w, m.Weights, meta, safetensors.F32)
+}
+
+// Save writes a native model file whole or not at all; a file that was there
+// before stays as it was when Save fails. Errors name the path.
+func Save(path string, m *Model) error {
+	return atomicfile.Write(path, 0o644, func(w io.Writer) error { return Write(w, m) })
+}
