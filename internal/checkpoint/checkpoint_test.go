@@ -54,11 +54,11 @@ func sample(t testing.TB, step int, tag string) *Snapshot {
 func diff(want, got *Snapshot) string {
 	bits := cmp.Transformer("bits", func(s *weights.Set) (lines []string) {
 		for _, t := range s.Tensors() {
-			line := fmt.Sprint(t.Name, t.Shape)
+			line := fmt.Append(nil, t.Name, t.Shape)
 			for _, f := range t.Data {
-				line += fmt.Sprintf(" %08x", math.Float32bits(f))
+				line = fmt.Appendf(line, " %08x", math.Float32bits(f))
 			}
-			lines = append(lines, line)
+			lines = append(lines, string(line))
 		}
 		return lines
 	})
@@ -457,6 +457,50 @@ func checkAfterFault(t *testing.T, dir string, older, newer *Snapshot, c *crash)
 			t.Errorf("%s: %s is left", at, name)
 		}
 	}
+}
+
+// TestReplacedComesBack: a checkpoint that was moved aside gets its name back
+// when the new one does not come.
+func TestReplacedComesBack(t *testing.T) {
+	old := sample(t, 1, "old")
+	check := func(t *testing.T, dir string, want ...string) {
+		t.Helper()
+		if got := names(t, dir); !slices.Equal(got, want) {
+			t.Errorf("directory holds %v, want %v", got, want)
+		}
+		s, err := Read(filepath.Join(dir, dirName(1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := diff(old, s); d != "" {
+			t.Error(d)
+		}
+	}
+	t.Run("at once", func(t *testing.T) {
+		dir := t.TempDir()
+		mustWrite(t, dir, old, 1)
+		err := disk{func(step, path string) error {
+			if step == "rename" && strings.HasSuffix(path, partialSuffix) {
+				return errInjected
+			}
+			return nil
+		}}.write(dir, sample(t, 1, "new"), 1)
+		if !errors.Is(err, errInjected) {
+			t.Fatal(err)
+		}
+		check(t, dir, "latest", "step-00000001")
+	})
+	t.Run("at the next write", func(t *testing.T) {
+		dir := t.TempDir()
+		mustWrite(t, dir, old, 1)
+		final := filepath.Join(dir, dirName(1))
+		if err := os.Rename(final, final+replacedSuffix); err != nil {
+			t.Fatal(err)
+		}
+		mustLatest(t, dir, old)
+		mustWrite(t, dir, sample(t, 2, "next"), 2)
+		check(t, dir, "latest", "step-00000001", "step-00000002")
+	})
 }
 
 // TestStepOrder holds the order that makes a power cut harmless: files are
