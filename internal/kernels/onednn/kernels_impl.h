@@ -1,0 +1,1291 @@
+/* All kernels, for one instruction set: the file that includes this sets BLK,
+   the lanes of the blocked layout, and NAME, and its target pragma above it.
+
+   Most kernels see a map as spans. A span is what one image has of one channel
+   (blk 1) or of one block of channels (blk BLK): contiguous floats, taken BLK
+   at a time. A vector of per-channel parameters belongs to each span: the same
+   value in all lanes with blk 1, so that both layouts share their loops.
+
+   Comparisons are written so that NaN survives ReLU, pooling and clipping.
+
+   Vectors are only passed to functions that are inlined: compile with
+   -Wno-psabi, or GCC notes that its ABI for wide ones has changed once. */
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include "kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---- vectors ---- */
+
+typedef float vf __attribute__((vector_size(4 * BLK)));
+typedef int vi __attribute__((vector_size(4 * BLK)));
+typedef float vf_unaligned __attribute__((vector_size(4 * BLK), aligned(4), may_alias));
+
+INLINE vf all(float x) { return x - (vf){}; }
+INLINE vf load(const float *p) { return *(const vf_unaligned *)p; }
+INLINE void store(float *p, vf v) { *(vf_unaligned *)p = v; }
+
+INLINE vf load_part(const float *p, size_t lanes) {
+    float f[BLK] = {0};
+    memcpy(f, p, lanes * sizeof *p);
+    return load(f);
+}
+INLINE void store_part(float *p, vf v, size_t lanes) {
+    float f[BLK];
+    store(f, v);
+    memcpy(p, f, lanes * sizeof *p);
+}
+
+/* A store past the caches. The address must be a multiple of the vector. */
+INLINE void stream(float *p, vf v) {
+#if defined(__AVX512F__) && BLK == 16
+    _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX2__) && BLK == 8
+    _mm256_stream_ps(p, (__m256)v);
+#else
+    store(p, v);
+#endif
+}
+/* Makes streamed stores visible before whatever the thread signals next. */
+INLINE void stream_end(int streamed) {
+#if defined(__x86_64__)
+    if (streamed) _mm_sfence();
+#else
+    (void)streamed;
+#endif
+}
+
+INLINE vf pick(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+INLINE vf keep(vi mask, vf a) { return (vf)((vi)a & mask); }
+INLINE vf positive(vf x) { return keep(~(x <= 0), x); }
+INLINE vf square_root(vf x) {
+#if defined(__AVX512F__) && BLK == 16
+    return (vf)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__) && BLK == 8
+    return (vf)_mm256_sqrt_ps((__m256)x);
+#else
+    float f[BLK];
+    store(f, x);
+    for (int l = 0; l < BLK; l++) f[l] = __builtin_sqrtf(f[l]);
+    return load(f);
+#endif
+}
+
+/* MAP stores expr, an expression over AT(pointer), to n floats of dst; dst may
+   be one of the pointers. SUM adds the lanes of expr over n floats to
+   lane_sums; it adds in float32 over short runs only, so that the
+   error does not grow with n. Past the end AT reads zeros, for which expr must
+   be zero in a SUM. */
+#define AT(p) (k_ == BLK ? load((p) + i_) : load_part((p) + i_, k_))
+#define MAP(dst, n, streamed, expr)                                     \
+    do {                                                                \
+        size_t i_ = 0, k_ = BLK;                                        \
+        const size_t n_ = (n);                                          \
+        if (streamed)                                                   \
+            for (; i_ + BLK <= n_; i_ += BLK) stream((dst) + i_, expr); \
+        else                                                            \
+            for (; i_ + BLK <= n_; i_ += BLK) store((dst) + i_, expr);  \
+        k_ = n_ - i_;                                                   \
+        if (k_) store_part((dst) + i_, expr, k_);                       \
+    } while (0)
+#define RUN (256 * BLK)
+#define SUM(sums, n, expr)                                      \
+    do {                                                        \
+        size_t i_ = 0;                                          \
+        const size_t n_ = (n);                                  \
+        while (i_ < n_) {                                       \
+            const size_t end_ = n_ - i_ < RUN ? n_ : i_ + RUN;  \
+            vf s_[4] = {};                                      \
+            size_t k_ = BLK;                                    \
+            while (i_ + 4 * BLK <= end_) {                      \
+                s_[0] += expr, i_ += BLK;                       \
+                s_[1] += expr, i_ += BLK;                       \
+                s_[2] += expr, i_ += BLK;                       \
+                s_[3] += expr, i_ += BLK;                       \
+            }                                                   \
+            for (; i_ + BLK <= end_; i_ += BLK) s_[0] += expr;  \
+            k_ = end_ - i_;                                     \
+            if (k_) s_[1] += expr, i_ = end_;                   \
+            float f_[BLK];                                      \
+            store(f_, (s_[0] + s_[1]) + (s_[2] + s_[3]));       \
+            add_lanes(&(sums), f_);                             \
+        }                                                       \
+    } while (0)
+
+typedef struct {
+    double lane[BLK];
+} lane_sums;
+
+INLINE void add_lanes(lane_sums *s, const float *f) {
+#pragma omp simd
+    for (int l = 0; l < BLK; l++) s->lane[l] += f[l];
+}
+INLINE double total(const lane_sums *s) {
+    double sum = 0;
+    for (int l = 0; l < BLK; l++) sum += s->lane[l];
+    return sum;
+}
+INLINE double add_up(const double *v, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += v[i];
+    return sum;
+}
+
+/* ---- spans, pieces, parts ---- */
+
+INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
+INLINE size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
+
+/* Below this many floats the start of a parallel region costs more than it
+   gains. */
+#define WORTH_THREADS(count) ((count) > 32768)
+
+/* Outputs that are larger than this leave the caches before they are read
+   again; streaming them saves reading their lines first. */
+#define STREAM_FROM ((size_t)4 << 20)
+INLINE int worth_streaming(const float *dst, size_t count) {
+    return count >= STREAM_FROM && (uintptr_t)dst % (4 * BLK) == 0;
+}
+INLINE int worth_streaming_map(const float *dst, sn_dims d) {
+    return d.blk == BLK && worth_streaming(dst, sn_count(d));
+}
+
+INLINE int spans(sn_dims d) { return d.blk == 1 ? d.c : (d.c + BLK - 1) / BLK; }
+INLINE size_t span_floats(sn_dims d) { return (size_t)d.h * d.w * d.blk; }
+
+/* The lanes of span g that are channels. */
+INLINE vi channel_lanes(sn_dims d, int g) {
+    vi m;
+    for (int l = 0; l < BLK; l++) m[l] = d.blk == 1 || g * BLK + l < d.c ? -1 : 0;
+    return m;
+}
+/* The parameters of span g, out of one value for each channel. */
+INLINE vf channel_values(const float *p, sn_dims d, int g) {
+    return d.blk == 1 ? all(p[g]) : keep(channel_lanes(d, g), load(p + (size_t)g * BLK));
+}
+INLINE void put_channel_values(float *p, const float *v, sn_dims d, int g) {
+    int n = d.blk == 1 ? 1 : (int)least(BLK, d.c - g * BLK);
+    memcpy(p + (size_t)g * d.blk, v, n * sizeof *v);
+}
+
+/* Spans cut to pieces that fit in a first-level cache. */
+#define PIECE 8192
+typedef struct {
+    size_t at, len; /* floats */
+    int span;       /* of its image */
+} piece;
+
+INLINE size_t pieces(sn_dims d) { return (size_t)d.n * spans(d) * ceil_div(span_floats(d), PIECE); }
+INLINE piece piece_number(sn_dims d, size_t i) {
+    const size_t len = span_floats(d), per_span = ceil_div(len, PIECE);
+    const size_t s = i / per_span, at = i % per_span * PIECE;
+    return (piece){s * len + at, least(PIECE, len - at), (int)(s % spans(d))};
+}
+
+/* Sums are taken over a fixed number of parts, each by one thread, and then
+   over the parts in order: the same result with any number of threads. */
+#define PARTS 128
+INLINE size_t part_start(size_t count, size_t part, size_t parts, size_t unit) {
+    return part == parts ? count : count / unit * part / parts * unit;
+}
+
+/* ---- host ---- */
+
+static void k_import(float *dst, const float *src, sn_dims d) {
+    if (d.blk == 1) {
+        memcpy(dst, src, sn_count(d) * sizeof *dst);
+        return;
+    }
+    const size_t hw = (size_t)d.h * d.w, maps = (size_t)d.n * spans(d);
+#pragma omp parallel for collapse(2) schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t m = 0; m < maps; m++)
+        for (int y = 0; y < d.h; y++) {
+            const int g = m % spans(d), lanes = (int)least(BLK, d.c - g * BLK);
+            const float *in = src + (m / spans(d) * d.c + (size_t)g * BLK) * hw + (size_t)y * d.w;
+            float *out = dst + (m * hw + (size_t)y * d.w) * BLK;
+            for (int x = 0; x < d.w; x++, out += BLK)
+                for (int l = 0; l < BLK; l++) out[l] = l < lanes ? in[l * hw + x] : 0;
+        }
+}
+
+static void k_export(float *dst, const float *src, sn_dims d) {
+    if (d.blk == 1) {
+        memcpy(dst, src, sn_count(d) * sizeof *dst);
+        return;
+    }
+    const size_t hw = (size_t)d.h * d.w, maps = (size_t)d.n * spans(d);
+#pragma omp parallel for collapse(2) schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t m = 0; m < maps; m++)
+        for (int y = 0; y < d.h; y++) {
+            const int g = m % spans(d), lanes = (int)least(BLK, d.c - g * BLK);
+            const float *in = src + (m * hw + (size_t)y * d.w) * BLK;
+            float *out = dst + (m / spans(d) * d.c + (size_t)g * BLK) * hw + (size_t)y * d.w;
+            for (int l = 0; l < lanes; l++)
+                for (int x = 0; x < d.w; x++) out[l * hw + x] = in[x * BLK + l];
+        }
+}
+
+/* ---- padding ---- */
+
+/* The source of index i, counted from the first pixel of the plain map of n
+   pixels; -1 for a zero. */
+INLINE int padded_index(int i, int n, int mode) {
+    if (i >= 0 && i < n) return i;
+    if (mode == SN_PAD_ZERO) return -1;
+    if (mode == SN_PAD_EDGE) return i < 0 ? 0 : n - 1;
+    return i < 0 ? -i : 2 * (n - 1) - i;
+}
+INLINE int clamp(int i, int low, int high) { return i < low ? low : i > high ? high : i; }
+
+INLINE void copy_pixel(float *dst, const float *src, const int blk) {
+    for (int l = 0; l < blk; l++) dst[l] = src[l];
+}
+INLINE void add_pixel(float *dst, const float *src, const int blk) {
+    for (int l = 0; l < blk; l++) dst[l] += src[l];
+}
+
+INLINE void pad_rows(float *dst, const float *src, sn_dims d, int mode, sn_border b, const int blk) {
+    const int h = d.h + b.top + b.bottom, w = d.w + b.left + b.right;
+    const int x0 = clamp(b.left, 0, w), x1 = clamp(b.left + d.w, x0, w);
+    const size_t rows = (size_t)d.n * spans(d) * h, row = (size_t)w * blk;
+    const int streamed = blk == BLK && worth_streaming(dst, rows * row);
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *row))
+    for (size_t r = 0; r < rows; r++) {
+        float *out = dst + r * row;
+        const int y = padded_index((int)(r % h) - b.top, d.h, mode);
+        if (y < 0) {
+            memset(out, 0, row * sizeof *out);
+            continue;
+        }
+        const float *in = src + (r / h * d.h + y) * d.w * blk;
+        if (mode == SN_PAD_ZERO) {
+            memset(out, 0, (size_t)x0 * blk * sizeof *out);
+            memset(out + (size_t)x1 * blk, 0, (size_t)(w - x1) * blk * sizeof *out);
+        } else {
+            for (int x = 0; x < x0; x++)
+                copy_pixel(out + (size_t)x * blk, in + (size_t)padded_index(x - b.left, d.w, mode) * blk, blk);
+            for (int x = x1; x < w; x++)
+                copy_pixel(out + (size_t)x * blk, in + (size_t)padded_index(x - b.left, d.w, mode) * blk, blk);
+        }
+        float *inner = out + (size_t)x0 * blk;
+        if (x1 > x0) {
+            const float *from = in + (ptrdiff_t)(x0 - b.left) * blk;
+            MAP(inner, (size_t)(x1 - x0) * blk, streamed, AT(from));
+        }
+        stream_end(streamed);
+    }
+}
+static void k_pad(float *dst, const float *src, sn_dims d, int mode, sn_border b) {
+    if (d.blk == 1)
+        pad_rows(dst, src, d, mode, b, 1);
+    else
+        pad_rows(dst, src, d, mode, b, BLK);
+}
+
+INLINE void pad_backward_rows(float *dsrc, const float *ddst, sn_dims d, int mode, sn_border b, const int blk) {
+    const int h = d.h + b.top + b.bottom, w = d.w + b.left + b.right;
+    /* the plain columns that the padded map has */
+    const int x0 = clamp(-b.left, 0, d.w), x1 = clamp(w - b.left, x0, d.w);
+    const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * blk;
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *row))
+    for (size_t r = 0; r < rows; r++) {
+        float *out = dsrc + r * row, *inner = out + (size_t)x0 * blk;
+        const float *map = ddst + r / d.h * h * w * blk;
+        const int y = (int)(r % d.h);
+        int fresh = 1;
+        /* Gather the padded rows that stem from this one: itself first, and
+           then those of the border. */
+        for (int k = -1; k < h; k++) {
+            if (k == b.top && mode != SN_PAD_ZERO) k += d.h; /* not border */
+            const int from = k < 0 ? y + b.top : k;
+            if (from < 0 || from >= h || (k >= 0 && padded_index(k - b.top, d.h, mode) != y)) continue;
+            const float *in = map + (size_t)from * w * blk, *in_inner = in + (ptrdiff_t)(x0 + b.left) * blk;
+            if (fresh) {
+                memset(out, 0, (size_t)x0 * blk * sizeof *out);
+                memset(out + (size_t)x1 * blk, 0, (size_t)(d.w - x1) * blk * sizeof *out);
+                if (x1 > x0) MAP(inner, (size_t)(x1 - x0) * blk, 0, AT(in_inner));
+                fresh = 0;
+            } else {
+                MAP(inner, (size_t)(x1 - x0) * blk, 0, AT(inner) + AT(in_inner));
+            }
+            if (mode == SN_PAD_ZERO) break;
+            for (int x = 0; x < w; x++) {
+                if (x == b.left) x += d.w;
+                if (x < w)
+                    add_pixel(out + (size_t)padded_index(x - b.left, d.w, mode) * blk, in + (size_t)x * blk, blk);
+            }
+        }
+        if (fresh) memset(out, 0, row * sizeof *out);
+    }
+}
+static void k_pad_backward(float *dsrc, const float *ddst, sn_dims d, int mode, sn_border b) {
+    if (d.blk == 1)
+        pad_backward_rows(dsrc, ddst, d, mode, b, 1);
+    else
+        pad_backward_rows(dsrc, ddst, d, mode, b, BLK);
+}
+
+/* ---- normalisation ---- */
+
+/* What shares statistics is a group: a span of one image, or the same span of
+   all images with batch. A group is cut to parts only where there are too few
+   groups to keep all threads busy: a whole group stays in the cache of its
+   thread between the pass for the statistics and the one that uses them. */
+typedef struct {
+    size_t groups, parts, len, span; /* len: floats of a group */
+    int spans, batch;
+} grouping;
+
+INLINE grouping group_maps(sn_dims d, int batch) {
+    grouping g = {.spans = spans(d), .span = span_floats(d), .batch = batch, .parts = 1};
+    const size_t threads = WORTH_THREADS(sn_count(d)) ? omp_get_max_threads() : 1;
+    g.groups = (size_t)g.spans * (batch ? 1 : d.n);
+    g.len = batch ? g.span * d.n : g.span;
+    if (g.groups < 4 * threads && g.groups % threads) g.parts = ceil_div(4 * threads, g.groups);
+    return g;
+}
+
+/* EACH_STRETCH runs over the contiguous stretches of part p of group g:
+   `len` floats from `at`. */
+#define EACH_STRETCH(gr, g, p)                                                                      \
+    for (size_t i_ = part_start((gr).len, p, (gr).parts, BLK),                                      \
+                end_ = part_start((gr).len, (p) + 1, (gr).parts, BLK), at, len;                     \
+         i_ < end_ && (len = least(end_ - i_, (gr).span - i_ % (gr).span),                          \
+                      at = (gr).batch ? (i_ / (gr).span * (gr).spans + (g)) * (gr).span + i_ % (gr).span \
+                                      : (g) * (gr).span + i_,                                       \
+                      1);                                                                           \
+         i_ += len)
+
+/* Count, mean and sum of squared deviations of each lane. */
+typedef struct {
+    double n, mean[BLK], m2[BLK];
+} moments;
+
+/* Chan, Golub and LeVeque 1979. */
+INLINE void merge_moments(moments *a, double n, const double *mean, const double *m2) {
+    const double sum = a->n + n, wa = a->n * n / sum, wb = n / sum;
+    if (n == 0) return;
+#pragma omp simd
+    for (int l = 0; l < BLK; l++) {
+        const double delta = mean[l] - a->mean[l];
+        a->mean[l] += delta * wb;
+        a->m2[l] += m2[l] + delta * delta * wa;
+    }
+    a->n = sum;
+}
+
+/* Reads x once. The squares are taken around the mean of what came before, so
+   that they are never larger than what the sum of squared deviations itself
+   gains from the same values: maps with a mean far above their deviation lose
+   nothing. */
+INLINE void add_moments(moments *m, const float *x, size_t vectors) {
+    while (vectors) {
+        const size_t run = least(vectors, RUN / BLK);
+        float around[BLK];
+        if (m->n == 0) {
+            vf sum = {};
+            for (size_t i = 0; i < run; i++) sum += load(x + i * BLK);
+            store(around, sum / (float)run);
+        } else
+            for (int l = 0; l < BLK; l++) around[l] = (float)m->mean[l];
+        const vf k = load(around);
+        vf s[4] = {}, q[4] = {};
+        size_t i = 0;
+        for (; i + 4 <= run; i += 4)
+            for (int u = 0; u < 4; u++) {
+                const vf v = load(x + (i + u) * BLK) - k;
+                s[u] += v, q[u] += v * v;
+            }
+        for (; i < run; i++) {
+            const vf v = load(x + i * BLK) - k;
+            s[0] += v, q[0] += v * v;
+        }
+        float sf[BLK], qf[BLK];
+        store(sf, (s[0] + s[1]) + (s[2] + s[3]));
+        store(qf, (q[0] + q[1]) + (q[2] + q[3]));
+        double mean[BLK], m2[BLK];
+#pragma omp simd
+        for (int l = 0; l < BLK; l++) {
+            const double shift = sf[l] / (double)run, left = qf[l] - sf[l] * shift;
+            mean[l] = around[l] + shift;
+            m2[l] = left < 0 ? 0 : left;
+        }
+        merge_moments(m, (double)run, mean, m2);
+        x += run * BLK, vectors -= run;
+    }
+}
+
+/* The moments of a part, with blk 1 those of all lanes in every lane. */
+static void part_moments(moments *m, const float *src, const grouping *gr, size_t g, size_t p, int blk) {
+    moments tail = {0};
+    *m = tail;
+    const double zero[BLK] = {0};
+    EACH_STRETCH(*gr, g, p) {
+        add_moments(m, src + at, len / BLK);
+        for (size_t i = len / BLK * BLK; i < len; i++) {
+            double v[BLK];
+            for (int l = 0; l < BLK; l++) v[l] = src[at + i];
+            merge_moments(&tail, 1, v, zero);
+        }
+    }
+    if (blk != 1) return;
+    for (int l = 0; l < BLK; l++) {
+        double mean[BLK], m2[BLK];
+        for (int k = 0; k < BLK; k++) mean[k] = m->mean[l], m2[k] = m->m2[l];
+        merge_moments(&tail, m->n, mean, m2);
+    }
+    *m = tail;
+}
+
+typedef struct {
+    const float *src, *gamma, *beta;
+    float *dst, *mean, *invstd;
+    sn_dims d;
+    grouping gr;
+    float eps;
+    int relu, streamed;
+} norm_args;
+
+/* Channel statistics of group g lie from here in mean and invstd. */
+INLINE size_t stats_at(const grouping *gr, size_t g, sn_dims d) {
+    return gr->batch ? 0 : g / gr->spans * d.c;
+}
+
+/* Normalises part p of group g, whose moments are m. */
+static void norm_part(const norm_args *a, const moments *m, size_t g, size_t p) {
+    const int span = (int)(g % a->gr.spans);
+    float mean[BLK], low[BLK], invstd[BLK];
+    for (int l = 0; l < BLK; l++) {
+        mean[l] = (float)m->mean[l];
+        low[l] = (float)(m->mean[l] - mean[l]); /* what mean lost to rounding */
+        invstd[l] = (float)(1 / __builtin_sqrt(m->m2[l] / m->n + a->eps));
+    }
+    if (p == 0) {
+        put_channel_values(a->mean + stats_at(&a->gr, g, a->d), mean, a->d, span);
+        put_channel_values(a->invstd + stats_at(&a->gr, g, a->d), invstd, a->d, span);
+    }
+    const vf centre = load(mean), scale = channel_values(a->gamma, a->d, span) * load(invstd);
+    const vf shift = channel_values(a->beta, a->d, span) - load(low) * scale;
+    EACH_STRETCH(a->gr, g, p) {
+        const float *in = a->src + at;
+        float *out = a->dst + at;
+        if (a->relu)
+            MAP(out, len, a->streamed, positive((AT(in) - centre) * scale + shift));
+        else
+            MAP(out, len, a->streamed, (AT(in) - centre) * scale + shift);
+    }
+    stream_end(a->streamed);
+}
+
+static void k_norm(float *dst, float *mean, float *invstd, const float *src, const float *gamma, const float *beta,
+                   sn_dims d, float eps, int batch, int relu) {
+    const norm_args a = {src, gamma, beta, dst, mean, invstd, d, group_maps(d, batch),
+                         eps, relu,  worth_streaming_map(dst, d)};
+    const size_t parts = a.gr.parts, tasks = a.gr.groups * parts;
+    moments partial[parts > 1 ? tasks : 1];
+#pragma omp parallel if (WORTH_THREADS(sn_count(d)))
+    {
+#pragma omp for schedule(static)
+        for (size_t t = 0; t < tasks; t++) {
+            moments m;
+            part_moments(&m, src, &a.gr, t / parts, t % parts, d.blk);
+            if (parts == 1)
+                norm_part(&a, &m, t, 0);
+            else
+                partial[t] = m;
+        }
+        if (parts > 1) {
+#pragma omp for schedule(static)
+            for (size_t t = 0; t < tasks; t++) {
+                const moments *of_group = partial + t / parts * parts;
+                moments m = {0};
+                for (size_t p = 0; p < parts; p++)
+                    merge_moments(&m, of_group[p].n, of_group[p].mean, of_group[p].m2);
+                norm_part(&a, &m, t / parts, t % parts);
+            }
+        }
+    }
+}
+
+/* The sums that a group's gradient needs: of ddst, and of ddst·(src-mean). */
+typedef struct {
+    lane_sums d, dx;
+} norm_sums;
+
+typedef struct {
+    const float *ddst, *src, *gamma, *beta, *mean, *invstd;
+    float *dsrc;
+    sn_dims d;
+    grouping gr;
+    int relu, streamed;
+} norm_backward_args;
+
+/* ddst where the ReLU let src through. v is src-mean. */
+INLINE vf through(vf ddst, vf v, vf scale, vf beta, int relu) {
+    return relu ? keep(v * scale + beta > 0, ddst) : ddst;
+}
+
+INLINE void norm_backward_sums(norm_sums *s, const norm_backward_args *a, size_t g, size_t p, const int relu) {
+    const int span = (int)(g % a->gr.spans);
+    const size_t stats = stats_at(&a->gr, g, a->d);
+    const vf centre = channel_values(a->mean + stats, a->d, span), beta = channel_values(a->beta, a->d, span);
+    const vf scale = channel_values(a->gamma, a->d, span) * channel_values(a->invstd + stats, a->d, span);
+    *s = (norm_sums){0};
+    EACH_STRETCH(a->gr, g, p) {
+        const float *x = a->src + at, *dy = a->ddst + at;
+        for (size_t i = 0; i < len;) {
+            const size_t end = least(len, i + RUN);
+            vf sd[2] = {}, sx[2] = {};
+            for (; i + 2 * BLK <= end; i += 2 * BLK)
+                for (int u = 0; u < 2; u++) {
+                    const vf v = load(x + i + u * BLK) - centre;
+                    const vf dv = through(load(dy + i + u * BLK), v, scale, beta, relu);
+                    sd[u] += dv, sx[u] += dv * v;
+                }
+            for (; i < end; i += BLK) {
+                const size_t n = least(BLK, end - i);
+                const vf v = (n == BLK ? load(x + i) : load_part(x + i, n)) - centre;
+                const vf dv = through(n == BLK ? load(dy + i) : load_part(dy + i, n), v, scale, beta, relu);
+                sd[0] += dv, sx[0] += dv * v;
+            }
+            i = end;
+            float f[BLK];
+            store(f, sd[0] + sd[1]);
+            add_lanes(&s->d, f);
+            store(f, sx[0] + sx[1]);
+            add_lanes(&s->dx, f);
+        }
+    }
+    if (a->d.blk == 1) {
+        const double sum_d = total(&s->d), sum_dx = total(&s->dx);
+        for (int l = 0; l < BLK; l++) s->d.lane[l] = sum_d, s->dx.lane[l] = sum_dx;
+    }
+}
+
+INLINE void norm_backward_part(const norm_backward_args *a, const norm_sums *s, size_t g, size_t p, const int relu) {
+    const int span = (int)(g % a->gr.spans);
+    const size_t stats = stats_at(&a->gr, g, a->d);
+    const vf centre = channel_values(a->mean + stats, a->d, span), beta = channel_values(a->beta, a->d, span);
+    const vf invstd = channel_values(a->invstd + stats, a->d, span);
+    const vf scale = channel_values(a->gamma, a->d, span) * invstd;
+    const double count = (double)(a->gr.len / a->d.blk);
+    float md[BLK], mdx[BLK];
+    for (int l = 0; l < BLK; l++) md[l] = (float)(s->d.lane[l] / count), mdx[l] = (float)(s->dx.lane[l] / count);
+    const vf mean_d = load(md), slope = load(mdx) * invstd * invstd;
+    EACH_STRETCH(a->gr, g, p) {
+        const float *x = a->src + at, *dy = a->ddst + at;
+        float *out = a->dsrc + at;
+        MAP(out, len, a->streamed,
+            scale * (through(AT(dy), AT(x) - centre, scale, beta, relu) - mean_d - (AT(x) - centre) * slope));
+    }
+    stream_end(a->streamed);
+}
+
+INLINE void norm_backward(const norm_backward_args *a, float *sum_d, float *sum_dx, const int relu) {
+    const size_t parts = a->gr.parts, tasks = a->gr.groups * parts;
+    norm_sums partial[parts > 1 ? tasks : 1];
+#pragma omp parallel if (WORTH_THREADS(sn_count(a->d)))
+    {
+#pragma omp for schedule(static)
+        for (size_t t = 0; t < tasks; t++) {
+            norm_sums s;
+            norm_backward_sums(&s, a, t / parts, t % parts, relu);
+            if (parts > 1) {
+                partial[t] = s;
+                continue;
+            }
+            for (int l = 0; l < a->d.blk; l++)
+                sum_d[t * a->d.blk + l] = (float)s.d.lane[l], sum_dx[t * a->d.blk + l] = (float)s.dx.lane[l];
+            norm_backward_part(a, &s, t, 0, relu);
+        }
+        if (parts > 1) {
+#pragma omp for schedule(static)
+            for (size_t t = 0; t < tasks; t++) {
+                const size_t g = t / parts;
+                norm_sums s = {0};
+                for (size_t p = 0; p < parts; p++)
+                    for (int l = 0; l < BLK; l++)
+                        s.d.lane[l] += partial[g * parts + p].d.lane[l], s.dx.lane[l] += partial[g * parts + p].dx.lane[l];
+                if (t % parts == 0)
+                    for (int l = 0; l < a->d.blk; l++)
+                        sum_d[g * a->d.blk + l] = (float)s.d.lane[l], sum_dx[g * a->d.blk + l] = (float)s.dx.lane[l];
+                norm_backward_part(a, &s, g, t % parts, relu);
+            }
+        }
+    }
+}
+
+static void k_norm_backward(float *dsrc, float *dgamma, float *dbeta, const float *ddst, const float *src,
+                            const float *gamma, const float *beta, const float *mean, const float *invstd, sn_dims d,
+                            int batch, int relu, float *scratch) {
+    const norm_backward_args a = {ddst, src, gamma, beta, mean, invstd, dsrc, d, group_maps(d, batch),
+                                  relu, worth_streaming_map(dsrc, d)};
+    const size_t row = (size_t)a.gr.spans * d.blk, rows = batch ? 1 : d.n;
+    float *sum_d = scratch, *sum_dx = scratch + rows * row;
+    if (relu)
+        norm_backward(&a, sum_d, sum_dx, 1);
+    else
+        norm_backward(&a, sum_d, sum_dx, 0);
+    for (int c = 0; c < d.c; c++) {
+        double g = 0, b = 0;
+        for (size_t n = 0; n < rows; n++) {
+            g += (double)sum_dx[n * row + c] * invstd[n * d.c + c];
+            b += sum_d[n * row + c];
+        }
+        dgamma[c] = (float)g, dbeta[c] = (float)b;
+    }
+}
+
+/* ---- per channel ---- */
+
+static void k_affine(float *dst, const float *src, const float *scale, const float *shift, sn_dims d) {
+    const int streamed = worth_streaming_map(dst, d);
+    const size_t n = pieces(d);
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t i = 0; i < n; i++) {
+        const piece p = piece_number(d, i);
+        const vf a = channel_values(scale, d, p.span), b = shift ? channel_values(shift, d, p.span) : (vf){};
+        const float *in = src + p.at;
+        float *out = dst + p.at;
+        MAP(out, p.len, streamed, AT(in) * a + b);
+        stream_end(streamed);
+    }
+}
+
+static void k_add_bias(float *dst, const float *bias, sn_dims d) {
+    const size_t n = pieces(d);
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t i = 0; i < n; i++) {
+        const piece p = piece_number(d, i);
+        const vf b = channel_values(bias, d, p.span);
+        float *out = dst + p.at;
+        MAP(out, p.len, 0, AT(out) + b);
+    }
+}
+
+static void k_bias_backward(float *db, const float *ddst, sn_dims d) {
+    grouping gr = group_maps(d, 1);
+    gr.parts = gr.groups < PARTS ? ceil_div(PARTS, gr.groups) : 1;
+    const size_t tasks = gr.groups * gr.parts;
+    lane_sums partial[tasks];
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t t = 0; t < tasks; t++) {
+        lane_sums s = {0};
+        EACH_STRETCH(gr, t / gr.parts, t % gr.parts) {
+            const float *in = ddst + at;
+            SUM(s, len, AT(in));
+        }
+        partial[t] = s;
+    }
+    for (size_t g = 0; g < gr.groups; g++) {
+        lane_sums s = {0};
+        for (size_t p = 0; p < gr.parts; p++)
+            for (int l = 0; l < BLK; l++) s.lane[l] += partial[g * gr.parts + p].lane[l];
+        float out[BLK];
+        for (int l = 0; l < BLK; l++) out[l] = (float)(d.blk == 1 ? total(&s) : s.lane[l]);
+        put_channel_values(db, out, d, (int)g);
+    }
+}
+
+/* ---- element by element ---- */
+
+#define EACH_PIECE_OF(count) \
+    _Pragma("omp parallel for schedule(static) if (WORTH_THREADS(count))") for (size_t at = 0; at < (count); at += PIECE)
+
+static void k_relu(float *dst, const float *src, size_t count) {
+    const int streamed = dst != src && worth_streaming(dst, count);
+    EACH_PIECE_OF(count) {
+        const float *in = src + at;
+        float *out = dst + at;
+        MAP(out, least(PIECE, count - at), streamed, positive(AT(in)));
+        stream_end(streamed);
+    }
+}
+
+static void k_relu_backward(float *dsrc, const float *ddst, const float *dst, size_t count) {
+    const int streamed = dsrc != ddst && worth_streaming(dsrc, count);
+    EACH_PIECE_OF(count) {
+        const float *dy = ddst + at, *y = dst + at;
+        float *out = dsrc + at;
+        MAP(out, least(PIECE, count - at), streamed, keep(AT(y) > 0, AT(dy)));
+        stream_end(streamed);
+    }
+}
+
+/* Polynomials of the Cephes library (Moshier 1992): tanh itself below 0.625,
+   1 - 2/(exp(2x)+1) above. */
+INLINE vf tanh_lanes(vf x) {
+    const vi sign = (vi)x & (int)0x80000000;
+    const vf a = (vf)((vi)x & 0x7fffffff), s = x * x;
+    vf low = -5.70498872745e-3f * s + 2.06390887954e-2f;
+    low = low * s - 5.37397155531e-2f;
+    low = low * s + 1.33314422036e-1f;
+    low = low * s - 3.33332819422e-1f;
+    low = low * s * a + a;
+    const vf t = pick(a > 10, all(20), a + a); /* 1 in float32 from there on */
+    const vi n = __builtin_convertvector(t * 1.44269504088896341f + 0.5f, vi);
+    const vf nf = __builtin_convertvector(n, vf), r = t - nf * 0.693359375f + nf * 2.12194440e-4f;
+    vf e = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    e = e * r + 8.3334519073e-3f;
+    e = e * r + 4.1665795894e-2f;
+    e = e * r + 1.6666665459e-1f;
+    e = e * r + 5.0000001201e-1f;
+    e = e * r * r + r + 1;
+    e *= (vf)((n + 127) << 23);
+    return (vf)((vi)pick(a < 0.625f, low, 1 - 2 / (e + 1)) | sign);
+}
+
+static void k_tanh(float *dst, const float *src, float scale, float offset, sn_dims d) {
+    const size_t n = pieces(d);
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t i = 0; i < n; i++) {
+        const piece p = piece_number(d, i);
+        const vi lanes = channel_lanes(d, p.span);
+        const float *in = src + p.at;
+        float *out = dst + p.at;
+        MAP(out, p.len, 0, keep(lanes, tanh_lanes(AT(in)) * scale + offset));
+    }
+}
+
+static void k_tanh_backward(float *dsrc, const float *ddst, const float *dst, float scale, float offset, sn_dims d) {
+    const size_t count = sn_count(d);
+    const float inverse = scale == 0 ? 0 : 1 / scale;
+    EACH_PIECE_OF(count) {
+        const float *dy = ddst + at, *y = dst + at;
+        float *out = dsrc + at;
+        MAP(out, least(PIECE, count - at), 0, AT(dy) * (scale - (AT(y) - offset) * (AT(y) - offset) * inverse));
+    }
+}
+
+static void k_sum(float *dst, const float *const *srcs, const float *weights, int nsrcs, size_t count) {
+    const int streamed = nsrcs == 2 && dst != srcs[0] && worth_streaming(dst, count);
+    const int plain = nsrcs == 2 && weights[0] == 1 && weights[1] == 1;
+    EACH_PIECE_OF(count) {
+        const size_t len = least(PIECE, count - at);
+        float *out = dst + at;
+        const float *a = srcs[0] + at, *b = nsrcs > 1 ? srcs[1] + at : NULL;
+        const float wa = weights[0], wb = b ? weights[1] : 0;
+        if (!b)
+            MAP(out, len, 0, AT(a) * wa);
+        else if (plain)
+            MAP(out, len, streamed, AT(a) + AT(b));
+        else
+            MAP(out, len, streamed, AT(a) * wa + AT(b) * wb);
+        for (int k = 2; k < nsrcs; k++) {
+            const float *more = srcs[k] + at, w = weights[k];
+            MAP(out, len, 0, AT(out) + AT(more) * w);
+        }
+        stream_end(streamed);
+    }
+}
+
+/* ---- sampling ---- */
+
+INLINE void upsample_rows(float *dst, const float *src, sn_dims d, int factor, const int blk) {
+    const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * blk, wide = row * factor;
+    const int streamed = blk == BLK && worth_streaming(dst, rows * wide * factor);
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *wide *factor))
+    for (size_t r = 0; r < rows; r++) {
+        const float *in = src + r * row;
+        float *out = dst + r * wide * factor;
+        if (blk == 1) {
+            for (int x = 0; x < d.w; x++)
+                for (int f = 0; f < factor; f++) out[(size_t)x * factor + f] = in[x];
+            for (int f = 1; f < factor; f++) memcpy(out + f * wide, out, wide * sizeof *out);
+            continue;
+        }
+        for (int f = 0; f < factor; f++)
+            for (int x = 0; x < d.w; x++) {
+                const vf v = load(in + (size_t)x * BLK);
+                for (int k = 0; k < factor; k++, out += BLK)
+                    if (streamed)
+                        stream(out, v);
+                    else
+                        store(out, v);
+            }
+        stream_end(streamed);
+    }
+}
+static void k_upsample(float *dst, const float *src, sn_dims d, int factor) {
+    if (d.blk == 1)
+        upsample_rows(dst, src, d, factor, 1);
+    else
+        upsample_rows(dst, src, d, factor, BLK);
+}
+
+INLINE void upsample_backward_rows(float *dsrc, const float *ddst, sn_dims d, int factor, const int blk) {
+    const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * blk, wide = row * factor;
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *wide *factor))
+    for (size_t r = 0; r < rows; r++)
+        for (int x = 0; x < d.w; x++) {
+            const float *in = ddst + r * wide * factor + (size_t)x * factor * blk;
+            float sum[BLK] = {0};
+            for (int f = 0; f < factor; f++)
+                for (int k = 0; k < factor; k++)
+#pragma omp simd
+                    for (int l = 0; l < blk; l++) sum[l] += in[f * wide + (size_t)k * blk + l];
+            copy_pixel(dsrc + r * row + (size_t)x * blk, sum, blk);
+        }
+}
+static void k_upsample_backward(float *dsrc, const float *ddst, sn_dims d, int factor) {
+    if (d.blk == 1)
+        upsample_backward_rows(dsrc, ddst, d, factor, 1);
+    else
+        upsample_backward_rows(dsrc, ddst, d, factor, BLK);
+}
+
+INLINE float larger(float a, float b) { return (b > a) | (b != b) ? b : a; }
+
+INLINE void pool_rows(float *dst, const float *src, sn_dims d, int kind, const int blk) {
+    const int h = d.h / 2, w = d.w / 2;
+    const size_t rows = (size_t)d.n * spans(d) * h, row = (size_t)d.w * blk;
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t r = 0; r < rows; r++) {
+        const float *in = src + (r / h * d.h + r % h * 2) * row;
+        float *out = dst + r * w * blk;
+        if (kind == SN_POOL_MAX)
+            for (int x = 0; x < w; x++, in += 2 * blk, out += blk)
+#pragma omp simd
+                for (int l = 0; l < blk; l++)
+                    out[l] = larger(larger(larger(in[l], in[blk + l]), in[row + l]), in[row + blk + l]);
+        else
+            for (int x = 0; x < w; x++, in += 2 * blk, out += blk)
+#pragma omp simd
+                for (int l = 0; l < blk; l++)
+                    out[l] = 0.25f * ((in[l] + in[blk + l]) + (in[row + l] + in[row + blk + l]));
+    }
+}
+static void k_pool(float *dst, const float *src, sn_dims d, int kind) {
+    if (d.blk == 1)
+        pool_rows(dst, src, d, kind, 1);
+    else
+        pool_rows(dst, src, d, kind, BLK);
+}
+
+INLINE void pool_backward_rows(float *dsrc, const float *ddst, const float *src, sn_dims d, int kind, const int blk) {
+    const int h = d.h / 2, w = d.w / 2, pairs = (d.h + 1) / 2;
+    const size_t rows = (size_t)d.n * spans(d) * pairs, row = (size_t)d.w * blk;
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t r = 0; r < rows; r++) {
+        const int y = (int)(r % pairs);
+        const size_t at = (r / pairs * d.h + y * 2) * row;
+        float *out = dsrc + at;
+        if (y == h) { /* an odd last row */
+            memset(out, 0, row * sizeof *out);
+            continue;
+        }
+        const float *in = src + at, *dy = ddst + (r / pairs * h + y) * w * blk;
+        for (int x = 0; x < w; x++, in += 2 * blk, out += 2 * blk, dy += blk) {
+            if (kind == SN_POOL_MAX)
+#pragma omp simd
+                for (int l = 0; l < blk; l++) {
+                    const float b = larger(in[l], in[blk + l]), c = larger(b, in[row + l]);
+                    const float e = larger(c, in[row + blk + l]);
+                    /* the first that equals the maximum; the last if it is NaN */
+                    const int i0 = in[l] == e, i1 = !i0 & (in[blk + l] == e), i2 = !(i0 | i1) & (in[row + l] == e);
+                    out[l] = i0 ? dy[l] : 0;
+                    out[blk + l] = i1 ? dy[l] : 0;
+                    out[row + l] = i2 ? dy[l] : 0;
+                    out[row + blk + l] = i0 | i1 | i2 ? 0 : dy[l];
+                }
+            else
+#pragma omp simd
+                for (int l = 0; l < blk; l++) {
+                    const float v = 0.25f * dy[l];
+                    out[l] = v, out[blk + l] = v, out[row + l] = v, out[row + blk + l] = v;
+                }
+        }
+        if (d.w % 2)
+            for (int l = 0; l < blk; l++) out[l] = 0, out[row + l] = 0;
+    }
+}
+static void k_pool_backward(float *dsrc, const float *ddst, const float *src, sn_dims d, int kind) {
+    if (d.blk == 1)
+        pool_backward_rows(dsrc, ddst, src, d, kind, 1);
+    else
+        pool_backward_rows(dsrc, ddst, src, d, kind, BLK);
+}
+
+/* ---- Gram matrices ---- */
+
+/* Pixels that are summed in registers before they are added to the matrix,
+   which keeps the rounding error of large maps small. */
+#define GRAM_RUN 256
+
+/* Adds scale·A·Bᵀ over px pixels to a tile of the upper triangle of a matrix of
+   c columns: rows channels from a, cols whole blocks from b on. fresh writes
+   instead of adding. */
+INLINE void gram_tile(float *dst, int c, int row0, int col0, const float *a, const float *b, size_t block, size_t px,
+                      float scale, int fresh, const int rows, const int cols) {
+    vf acc[rows][cols];
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++) acc[i][j] = (vf){};
+    for (size_t p = 0; p < px; p++, a += BLK, b += BLK) {
+        vf v[cols];
+        for (int j = 0; j < cols; j++) v[j] = load(b + j * block);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            const vf s = all(a[i]);
+            for (int j = 0; j < cols; j++) acc[i][j] += s * v[j];
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++) {
+            if (row0 + i >= c) continue;
+            const int col = col0 + j * BLK;
+            float *out = dst + (size_t)(row0 + i) * c + col;
+            vf v = acc[i][j] * scale;
+            if (col + BLK <= c) {
+                if (!fresh) v += load(out);
+                store(out, v);
+            } else {
+                const size_t lanes = c - col;
+                if (!fresh) v += load_part(out, lanes);
+                store_part(out, v, lanes);
+            }
+        }
+}
+
+/* Block row i, block columns j0 to j1, over px pixels. */
+static void gram_blocks(float *dst, int c, const float *f, size_t block, int i, int j0, int j1, size_t px, float scale,
+                        int fresh) {
+    const float *a = f + i * block;
+    for (size_t p = 0; p < px; p += GRAM_RUN) {
+        const size_t run = least(GRAM_RUN, px - p);
+        int j = j0;
+        if ((j1 - j) % 2) {
+            gram_tile(dst, c, i * BLK, j * BLK, a + p * BLK, f + j * block + p * BLK, block, run, scale, fresh, BLK, 1);
+            j++;
+        }
+        for (; j < j1; j += 2)
+            for (int r = 0; r < BLK; r += BLK / 2)
+                gram_tile(dst, c, i * BLK + r, j * BLK, a + p * BLK + r, f + j * block + p * BLK, block, run, scale, fresh,
+                          BLK / 2, 2);
+        fresh = 0;
+    }
+}
+
+static void gram_plain(float *dst, const float *src, sn_dims d, double scale) {
+    const size_t hw = (size_t)d.h * d.w, pairs = (size_t)d.n * d.c * d.c;
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t t = 0; t < pairs; t++) {
+        const int i = (int)(t / d.c % d.c), j = (int)(t % d.c);
+        if (j < i) continue;
+        const size_t image = t / d.c / d.c;
+        const float *a = src + (image * d.c + i) * hw, *b = src + (image * d.c + j) * hw;
+        lane_sums sums = {0};
+        SUM(sums, hw, AT(a) * AT(b));
+        float *out = dst + image * d.c * d.c;
+        out[i * d.c + j] = out[j * d.c + i] = (float)(total(&sums) * scale);
+    }
+}
+
+static void k_gram(float *dst, const float *src, sn_dims d) {
+    const double scale = 1 / ((double)d.c * d.h * d.w);
+    if (d.blk == 1) {
+        gram_plain(dst, src, d, scale);
+        return;
+    }
+    const int nb = spans(d);
+    const size_t block = span_floats(d), hw = (size_t)d.h * d.w, matrix = (size_t)d.c * d.c;
+    const size_t pairs = (size_t)nb * (nb + 1) / 2;
+    /* Pixels of all blocks that fill half of a second-level cache. */
+    const size_t slab = ceil_div((size_t)131072 / BLK / nb, GRAM_RUN) * GRAM_RUN;
+#pragma omp parallel if (WORTH_THREADS(sn_count(d)))
+    {
+        /* Each thread owns a range of the block pairs of all images. */
+        const size_t threads = omp_get_num_threads(), me = omp_get_thread_num();
+        const size_t lo = pairs * d.n * me / threads, hi = pairs * d.n * (me + 1) / threads;
+        for (int n = 0; n < d.n; n++) {
+            if (hi <= n * pairs || lo >= (n + 1) * pairs) continue;
+            const float *image = src + (size_t)n * nb * block;
+            for (size_t p = 0; p < hw; p += slab) {
+                size_t first = n * pairs; /* number of the row's first pair */
+                for (int i = 0; i < nb; first += nb - i, i++) {
+                    const size_t from = lo > first ? lo - first : 0;
+                    const size_t to = hi > first ? least(hi - first, nb - i) : 0;
+                    if (from < to)
+                        gram_blocks(dst + n * matrix, d.c, image + p * BLK, block, i, i + (int)from, i + (int)to,
+                                    least(slab, hw - p), (float)scale, p == 0);
+                }
+            }
+        }
+#pragma omp barrier
+#pragma omp for schedule(static)
+        for (size_t r = 0; r < (size_t)d.n * d.c; r++) {
+            float *m = dst + r / d.c * matrix;
+            const size_t i = r % d.c;
+            for (size_t j = 0; j < i; j++) m[i * d.c + j] = m[j * d.c + i];
+        }
+    }
+}
+
+#if BLK == 16
+#define GRAM_PIXELS 12
+#else
+#define GRAM_PIXELS 6
+#endif
+
+/* px pixels of cols output blocks: the sum over channels i of s[i] times
+   channel i of f. s has rows of `stride`, zero past the last channel. */
+INLINE void gram_backward_tile(float *dst, const float *s, size_t stride, const float *f, size_t block, sn_dims d,
+                               int first, const int px, const int cols) {
+    vf acc[px][cols];
+    for (int k = 0; k < px; k++)
+        for (int j = 0; j < cols; j++) acc[k][j] = (vf){};
+    for (int i0 = 0; i0 < d.c; i0 += BLK, f += block) {
+        const int lanes = (int)least(BLK, d.c - i0);
+        for (int l = 0; l < lanes; l++, s += stride) {
+            vf v[cols];
+            for (int j = 0; j < cols; j++) v[j] = load(s + j * BLK);
+#pragma GCC unroll 16
+            for (int k = 0; k < px; k++) {
+                const vf x = all(f[k * BLK + l]);
+                for (int j = 0; j < cols; j++) acc[k][j] += x * v[j];
+            }
+        }
+    }
+    for (int j = 0; j < cols; j++) {
+        const vi lanes = channel_lanes(d, first + j); /* zero times NaN is not zero */
+#pragma GCC unroll 16
+        for (int k = 0; k < px; k++) store(dst + j * block + k * BLK, keep(lanes, acc[k][j]));
+    }
+}
+INLINE void gram_backward_pixels(float *dst, const float *s, size_t stride, const float *f, size_t block, sn_dims d,
+                                 int first, size_t px, const int cols) {
+    size_t p = 0;
+    for (; p + GRAM_PIXELS <= px; p += GRAM_PIXELS)
+        gram_backward_tile(dst + p * BLK, s, stride, f + p * BLK, block, d, first, GRAM_PIXELS, cols);
+    for (; p < px; p++) gram_backward_tile(dst + p * BLK, s, stride, f + p * BLK, block, d, first, 1, cols);
+}
+
+static void k_gram_backward(float *dsrc, const float *dgram, const float *src, sn_dims d, float *scratch) {
+    const float scale = (float)(1 / ((double)d.c * d.h * d.w));
+    const int nb = spans(d), pair_columns = (nb + 1) / 2;
+    const size_t stride = (size_t)nb * d.blk;
+    const size_t block = span_floats(d), hw = (size_t)d.h * d.w;
+    const size_t chunk = d.blk == 1 ? PIECE : 8 * GRAM_PIXELS, chunks = ceil_div(hw, chunk);
+    const size_t tasks = chunks * (d.blk == 1 ? d.c : pair_columns);
+#pragma omp parallel if (WORTH_THREADS(sn_count(d)))
+    for (int n = 0; n < d.n; n++) {
+        const float *g = dgram + (size_t)n * d.c * d.c, *f = src + (size_t)n * nb * block;
+        float *out = dsrc + (size_t)n * nb * block;
+#pragma omp for schedule(static)
+        for (int i = 0; i < d.c; i++)
+            for (size_t j = 0; j < stride; j++)
+                scratch[i * stride + j] =
+                    j < (size_t)d.c ? (g[(size_t)i * d.c + j] + g[j * d.c + i]) * scale : 0;
+#pragma omp for schedule(static)
+        for (size_t t = 0; t < tasks; t++) {
+            if (d.blk == 1) {
+                const size_t i = t / chunks, p = t % chunks * chunk, len = least(chunk, hw - p);
+                float *to = out + i * hw + p;
+                for (int j = 0; j < d.c; j++) {
+                    const float *from = f + j * hw + p, s = scratch[i * stride + j];
+                    if (j == 0)
+                        MAP(to, len, 0, AT(from) * s);
+                    else
+                        MAP(to, len, 0, AT(to) + AT(from) * s);
+                }
+                continue;
+            }
+            const size_t p = t / pair_columns * chunk, px = least(chunk, hw - p);
+            const int j = (int)(t % pair_columns) * 2;
+            const float *from = f + p * BLK, *s = scratch + (size_t)j * BLK;
+            float *to = out + j * block + p * BLK;
+            if (j + 1 < nb)
+                gram_backward_pixels(to, s, stride, from, block, d, j, px, 2);
+            else
+                gram_backward_pixels(to, s, stride, from, block, d, j, px, 1);
+        }
+    }
+}
+
+/* ---- losses ---- */
+
+static void k_mse(float *loss, const float *a, const float *b, int n, int b_images, size_t count, size_t elements) {
+    const size_t per_image = ceil_div(PARTS, n), parts = per_image * n;
+    double partial[parts];
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(count *n))
+    for (size_t t = 0; t < parts; t++) {
+        const size_t image = t / per_image, at = part_start(count, t % per_image, per_image, BLK);
+        const float *x = a + image * count + at, *y = b + (b_images == 1 ? 0 : image * count) + at;
+        lane_sums s = {0};
+        SUM(s, part_start(count, t % per_image + 1, per_image, BLK) - at, (AT(x) - AT(y)) * (AT(x) - AT(y)));
+        partial[t] = total(&s);
+    }
+    *loss = (float)(add_up(partial, parts) / (double)elements);
+}
+
+static void k_mse_backward(float *da, const float *dloss, const float *a, const float *b, int n, int b_images,
+                           size_t count, size_t elements) {
+    const float k = (float)(2.0 * *dloss / (double)elements);
+    const int streamed = count % BLK == 0 && worth_streaming(da, count * n);
+    const size_t per_image = ceil_div(count, PIECE);
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(count *n))
+    for (size_t t = 0; t < per_image * n; t++) {
+        const size_t image = t / per_image, at = t % per_image * PIECE;
+        const float *x = a + image * count + at, *y = b + (b_images == 1 ? 0 : image * count) + at;
+        float *out = da + image * count + at;
+        MAP(out, least(PIECE, count - at), streamed, (AT(x) - AT(y)) * k);
+        stream_end(streamed);
+    }
+}
+
+static void k_tv(float *loss, const float *src, sn_dims d) {
+    const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * d.blk, parts = least(PARTS, rows);
+    double partial[PARTS];
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t t = 0; t < parts; t++) {
+        lane_sums s = {0};
+        for (size_t r = part_start(rows, t, parts, 1); r < part_start(rows, t + 1, parts, 1); r++) {
+            const float *x = src + r * row, *right = x + d.blk, *below = x + row;
+            SUM(s, row - d.blk, (AT(right) - AT(x)) * (AT(right) - AT(x)));
+            if (r % d.h + 1 < (size_t)d.h) SUM(s, row, (AT(below) - AT(x)) * (AT(below) - AT(x)));
+        }
+        partial[t] = total(&s);
+    }
+    *loss = (float)add_up(partial, parts);
+}
+
+static void k_tv_backward(float *dsrc, const float *dloss, const float *src, sn_dims d) {
+    const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * d.blk, inner = row - d.blk;
+    const float k = 2 * *dloss;
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t r = 0; r < rows; r++) {
+        const float *x = src + r * row, *above = x - row, *below = x + row, *right = x + d.blk;
+        float *out = dsrc + r * row, *out_right = out + d.blk;
+        const int up = r % d.h > 0, down = r % d.h + 1 < (size_t)d.h;
+        if (up && down)
+            MAP(out, row, 0, k * ((AT(x) - AT(above)) + (AT(x) - AT(below))));
+        else if (up)
+            MAP(out, row, 0, k * (AT(x) - AT(above)));
+        else if (down)
+            MAP(out, row, 0, k * (AT(x) - AT(below)));
+        else
+            memset(out, 0, row * sizeof *out);
+        MAP(out, inner, 0, AT(out) + k * (AT(x) - AT(right)));
+        MAP(out_right, inner, 0, AT(out_right) + k * (AT(right) - AT(x)));
+    }
+}
+
+/* ---- optimiser ---- */
+
+static void k_squared_norm(float *dst, const float *const *srcs, const size_t *counts, int nsrcs) {
+    double sum = 0;
+    for (int i = 0; i < nsrcs; i++) {
+        const size_t count = counts[i], parts = least(PARTS, ceil_div(count, RUN));
+        double partial[PARTS];
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(count))
+        for (size_t t = 0; t < parts; t++) {
+            const size_t at = part_start(count, t, parts, BLK);
+            const float *x = srcs[i] + at;
+            lane_sums s = {0};
+            SUM(s, part_start(count, t + 1, parts, BLK) - at, AT(x) * AT(x));
+            partial[t] = total(&s);
+        }
+        sum += add_up(partial, parts);
+    }
+    *dst = (float)sum;
+}
+
+static void k_adam(float *p, const float *g, float *m, float *v, size_t count, const float *squared_norm,
+                   const sn_adam_params *a) {
+    double correct1 = 1, correct2 = 1, clip = 1;
+    for (int i = 0; i < a->step; i++) correct1 *= a->beta1, correct2 *= a->beta2;
+    correct1 = 1 - correct1, correct2 = 1 - correct2;
+    if (a->clip_norm > 0) {
+        clip = a->clip_norm / (__builtin_sqrt(*squared_norm) + 1e-6);
+        if (clip > 1) clip = 1;
+    }
+    const float grad = (float)clip, m1 = (float)a->beta1, g1 = (float)(1 - a->beta1);
+    const float v2 = (float)a->beta2, g2 = (float)(1 - a->beta2);
+    const float root = (float)(1 / __builtin_sqrt(correct2)), eps = (float)a->eps, rate = (float)(a->lr / correct1);
+    EACH_PIECE_OF(count) {
+        const size_t len = least(PIECE, count - at);
+        const float *x = g + at;
+        float *w = p + at, *mean = m + at, *square = v + at;
+        MAP(mean, len, 0, AT(mean) * m1 + AT(x) * grad * g1);
+        MAP(square, len, 0, AT(square) * v2 + (AT(x) * grad) * (AT(x) * grad) * g2);
+        MAP(w, len, 0, AT(w) - rate * AT(mean) / (square_root(AT(square)) * root + eps));
+    }
+}
+
+/* ---- weight shuffles ---- */
+
+static void k_flip(float *dst, const float *w, int o, int i, int kh, int kw) {
+    const size_t k = (size_t)kh * kw;
+    for (int a = 0; a < i; a++)
+        for (int b = 0; b < o; b++)
+            for (size_t t = 0; t < k; t++) *dst++ = w[((size_t)b * i + a) * k + (k - 1 - t)];
+}
+
+static void k_expand(float *dst, const float *w, int o, int i, int kh, int kw) {
+    const size_t row = kw + 1, map = row * (kh + 1);
+    memset(dst, 0, 4 * (size_t)o * i * map * sizeof *dst);
+    for (int q = 0; q < 4; q++)
+        for (size_t m = 0; m < (size_t)o * i; m++)
+            for (int y = 0; y < kh; y++)
+                memcpy(dst + ((size_t)q * o * i + m) * map + (y + q / 2) * row + q % 2, w + (m * kh + y) * kw,
+                       kw * sizeof *dst);
+}
+
+static void k_scatter(float *dst, const float *src, const float *bias, sn_dims d, int relu) {
+    const int h = (d.h + 1) / 2, w = (d.w + 1) / 2, nb = (4 * d.c + BLK - 1) / BLK;
+    const size_t rows = (size_t)d.n * d.c * d.h;
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *d.w))
+    for (size_t r = 0; r < rows; r++) {
+        const int y = (int)(r % d.h), c = (int)(r / d.h % d.c);
+        const size_t image = r / d.h / d.c;
+        const float b = bias ? bias[c] : 0;
+        float *out = dst + r * d.w;
+        for (int dx = 0; dx < 2; dx++) {
+            const int channel = (y % 2 * 2 + dx) * d.c + c;
+            const float *in = src + ((image * nb + channel / BLK) * h + y / 2) * w * BLK + channel % BLK;
+            for (int x = dx; x < d.w; x += 2, in += BLK) {
+                const float v = *in + b;
+                out[x] = relu && v <= 0 ? 0 : v;
+            }
+        }
+    }
+}
+
+const sn_kernels SN_TABLE = {
+    .name = SN_NAME,
+    .blk = BLK,
+    .import = k_import,
+    .export = k_export,
+    .pad = k_pad,
+    .pad_backward = k_pad_backward,
+    .norm = k_norm,
+    .norm_backward = k_norm_backward,
+    .affine = k_affine,
+    .add_bias = k_add_bias,
+    .bias_backward = k_bias_backward,
+    .relu = k_relu,
+    .relu_backward = k_relu_backward,
+    .tanh = k_tanh,
+    .tanh_backward = k_tanh_backward,
+    .sum = k_sum,
+    .upsample = k_upsample,
+    .upsample_backward = k_upsample_backward,
+    .pool = k_pool,
+    .pool_backward = k_pool_backward,
+    .gram = k_gram,
+    .gram_backward = k_gram_backward,
+    .mse = k_mse,
+    .mse_backward = k_mse_backward,
+    .tv = k_tv,
+    .tv_backward = k_tv_backward,
+    .squared_norm = k_squared_norm,
+    .adam = k_adam,
+    .flip = k_flip,
+    .expand = k_expand,
+    .scatter = k_scatter,
+};
