@@ -17,6 +17,7 @@ import (
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
+	"stylenet/internal/inference"
 	"stylenet/internal/kernels"
 )
 
@@ -38,17 +39,26 @@ type Graph struct {
 	params   []*Node
 	anchor   *Node
 	anchored bool
+	// one is made before any array is released: what is written once may not
+	// share memory with what is written in every step.
+	one *value
 }
 
 // New makes an empty graph, in a scope of dev of its own.
-func New(dev kernels.Device) *Graph {
+func New(dev kernels.Device) (*Graph, error) {
 	g := &Graph{
 		dev: dev.Scope(), graph: gorgonia.NewGraph(),
 		shapes: map[*Node]kernels.Shape{}, flat: map[*Node]bool{}, active: map[*Node]bool{},
 		readers: map[*Node]int{}, lasting: map[*Node]bool{}, values: map[*Node]*value{},
 	}
 	g.anchor = gorgonia.NewScalar(g.graph, tensor.Float32, gorgonia.WithName("anchor"), gorgonia.WithValue(float32(0)))
-	return g
+	g.shapes[g.anchor] = kernels.Scalar()
+	one, err := inference.NewParameter(g.dev, []int{1}, []float32{1})
+	if err != nil {
+		return nil, errors.Join(err, g.dev.Close())
+	}
+	g.one = &value{array: one, pinned: true}
+	return g, nil
 }
 
 // Input adds a value that the graph reads and does not differentiate by.
@@ -65,11 +75,11 @@ func (g *Graph) leaf(name string, a kernels.Array, trainable bool) (*Node, error
 	} else {
 		n = gorgonia.NewTensor(g.graph, tensor.Float32, 4, gorgonia.WithName(name), gorgonia.WithShape(s.N, s.C, s.H, s.W))
 	}
-	v := &value{array: a, readers: 1}
+	v := &value{array: a, pinned: true}
 	if err := gorgonia.Let(n, v); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	g.shapes[n], g.lasting[n], g.values[n] = s, true, v
+	g.shapes[n], g.values[n] = s, v
 	if trainable {
 		g.active[n] = true
 		g.params = append(g.params, n)
@@ -117,6 +127,9 @@ func (g *Graph) apply(name string, shape kernels.Shape, bind binder, diff differ
 	o := &op{g: g, id: g.ops, name: name, shape: shape, bind: bind, diff: diff}
 	active := false
 	for _, in := range inputs {
+		if _, ok := g.shapes[in]; !ok { // the 1 that Gorgonia starts a derivative from
+			g.shapes[in] = kernels.Scalar()
+		}
 		o.in = append(o.in, g.shapes[in])
 		o.wrt = append(o.wrt, diff != nil && g.active[in])
 		active = active || (diff != nil && g.active[in])
@@ -192,10 +205,10 @@ func (o *op) Do(inputs ...gorgonia.Value) (gorgonia.Value, error) {
 func (o *op) bindTo(inputs []gorgonia.Value) error {
 	for _, in := range inputs {
 		v, ok := in.(*value)
-		if !ok { // Gorgonia's own constants: the 1 that a derivative starts from
-			if v, ok = o.g.constant(in); !ok {
-				return fmt.Errorf("unexpected input %T", in)
-			}
+		if !ok {
+			// Gorgonia's own scalars: the 1 that a derivative starts from, and
+			// the anchor, which no kernel reads.
+			v = o.g.one
 		}
 		o.args = append(o.args, v)
 	}
@@ -205,9 +218,7 @@ func (o *op) bindTo(inputs []gorgonia.Value) error {
 	}
 	o.value, o.run, o.g.values[o.node] = v, run, v
 	v.readers += o.g.readers[o.node]
-	if o.g.lasting[o.node] {
-		v.readers++
-	}
+	v.pinned = v.pinned || o.g.lasting[o.node]
 	o.g.drop(v, 0)
 	for _, in := range o.args {
 		o.g.drop(in, 1)
@@ -216,22 +227,9 @@ func (o *op) bindTo(inputs []gorgonia.Value) error {
 }
 
 func (g *Graph) drop(v *value, readers int) {
-	if v.readers -= readers; v.readers == 0 {
+	if v.readers -= readers; v.readers == 0 && !v.pinned {
 		g.dev.Release(v.array)
 	}
-}
-
-// constant copies one of Gorgonia's scalars to the device.
-func (g *Graph) constant(in gorgonia.Value) (*value, bool) {
-	f, ok := in.Data().(float32)
-	if !ok {
-		return nil, false
-	}
-	a, err := g.dev.NewParameter(kernels.Scalar())
-	if err != nil {
-		return nil, false
-	}
-	return &value{array: a, readers: 2}, g.dev.Upload(a, []float32{f}) == nil
 }
 
 // activation makes the array of an op's result.
@@ -352,6 +350,10 @@ func (m *Machine) Gradient(i int) kernels.Array { return m.Value(m.gradients[i])
 
 // Value is a kept node's array. It exists after the first step.
 func (m *Machine) Value(n *Node) kernels.Array { return m.g.values[n].array }
+
+// Device is the scope that owns the graph's arrays: kernels that read them,
+// such as an optimiser's, are bound through it.
+func (m *Machine) Device() kernels.Device { return m.g.dev }
 
 // Close frees the graph's memory.
 func (m *Machine) Close() error { return errors.Join(m.vm.Close(), m.g.dev.Close()) }

@@ -13,10 +13,9 @@ import (
 // value is a kernels.Array as a gorgonia.Value: Gorgonia moves it through the
 // graph without looking inside.
 type value struct {
-	array kernels.Array
-	// readers is the number of kernels, among those not yet bound, that read
-	// the array, and one more for an array that outlives the step.
-	readers int
+	array   kernels.Array
+	readers int  // kernels, among those not yet bound, that read the array
+	pinned  bool // the array is needed after the step, or is not the graph's own
 }
 
 var _ gorgonia.Value = (*value)(nil)

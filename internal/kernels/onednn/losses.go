@@ -99,7 +99,10 @@ func (d *Device) Adam(params, grads, m, v []kernels.Array, squaredNorm kernels.A
 	}
 	p, g, m1, v1, norm := pointers(params), pointers(grads), pointers(m), pointers(v), arr(squaredNorm).data
 	return func() { // h is read now, not when the queue gets there
-		a := C.sn_adam_params{C.double(h.LR), C.double(h.Beta1), C.double(h.Beta2), C.double(h.Eps), C.double(h.ClipNorm), C.int(h.Step)}
+		a := C.sn_adam_params{
+			lr: C.double(h.LR), beta1: C.double(h.Beta1), beta2: C.double(h.Beta2), eps: C.double(h.Eps),
+			clip_norm: C.double(h.ClipNorm), step: C.int(h.Step),
+		}
 		d.queue <- func() error {
 			for i, x := range params {
 				C.call_adam(d.table, p[i], g[i], m1[i], v1[i], arr(x).count, norm, &a)

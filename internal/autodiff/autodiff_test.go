@@ -1,0 +1,221 @@
+package autodiff
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"stylenet/internal/inference"
+	"stylenet/internal/kernels"
+	"stylenet/internal/kernels/reference"
+	"stylenet/internal/networks"
+	"stylenet/internal/weights"
+)
+
+// perceptual is a small perceptual-loss training step: a style network, a
+// loss network, content, style and total variation.
+type perceptual struct {
+	params  *weights.Set
+	net     *networks.Network
+	arrays  inference.Arrays
+	machine *Machine
+	cost    *Node
+	names   []string
+}
+
+func random(rnd *rand.Rand, n int, scale float64) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(scale * rnd.NormFloat64())
+	}
+	return v
+}
+
+func build(dev kernels.Device, johnson networks.Johnson, average bool) (*perceptual, error) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	net, err := johnson.Build()
+	if err != nil {
+		return nil, err
+	}
+	p := &perceptual{net: net}
+	if p.params, err = net.Init(3); err != nil {
+		return nil, err
+	}
+	if p.arrays, err = inference.Upload(dev, net, p.params); err != nil {
+		return nil, err
+	}
+	vgg, err := networks.VGG19("relu2_1", networks.Caffe, average)
+	if err != nil {
+		return nil, err
+	}
+	vggWeights, err := vgg.Init(4)
+	if err != nil {
+		return nil, err
+	}
+	vggArrays, err := inference.Upload(dev, vgg, vggWeights)
+	if err != nil {
+		return nil, err
+	}
+	g, err := New(dev)
+	if err != nil {
+		return nil, err
+	}
+	activation := func(s kernels.Shape, scale float64) (*Node, error) {
+		a, err := dev.NewActivation(s)
+		if err != nil {
+			return nil, err
+		}
+		if err := dev.Upload(a, random(rnd, s.Elements(), scale)); err != nil {
+			return nil, err
+		}
+		return g.Input(fmt.Sprint(s), a)
+	}
+	x, err := activation(kernels.Shape{N: 2, C: 3, H: 16, W: 12}, 60)
+	if err != nil {
+		return nil, err
+	}
+	outs, err := g.Network(net, p.arrays, x, true)
+	if err != nil {
+		return nil, err
+	}
+	y, err := g.Fork(outs[0], 2)
+	if err != nil {
+		return nil, err
+	}
+	features, err := g.Network(vgg, vggArrays, y[0], false, "relu1_2", "relu2_1", "relu2_1")
+	if err != nil {
+		return nil, err
+	}
+	gram, err := g.Gram(features[0])
+	if err != nil {
+		return nil, err
+	}
+	target, err := dev.NewParameter(kernels.Shape{N: 1, C: 1, H: 64, W: 64})
+	if err != nil {
+		return nil, err
+	}
+	if err := dev.Upload(target, random(rnd, 64*64, .1)); err != nil {
+		return nil, err
+	}
+	targetNode, err := g.Input("style", target)
+	if err != nil {
+		return nil, err
+	}
+	style, err := g.MSE(gram, targetNode)
+	if err != nil {
+		return nil, err
+	}
+	contentTarget, err := activation(kernels.Shape{N: 2, C: 128, H: 8, W: 6}, 1)
+	if err != nil {
+		return nil, err
+	}
+	content, err := g.MSE(features[1], contentTarget)
+	if err != nil {
+		return nil, err
+	}
+	gram2, err := g.Gram(features[2])
+	if err != nil {
+		return nil, err
+	}
+	zero, err := dev.NewParameter(kernels.Shape{N: 1, C: 1, H: 128, W: 128})
+	if err != nil {
+		return nil, err
+	}
+	if err := dev.Upload(zero, make([]float32, 128*128)); err != nil {
+		return nil, err
+	}
+	zeroNode, err := g.Input("zero", zero)
+	if err != nil {
+		return nil, err
+	}
+	style2, err := g.MSE(gram2, zeroNode)
+	if err != nil {
+		return nil, err
+	}
+	tv, err := g.TotalVariation(y[1])
+	if err != nil {
+		return nil, err
+	}
+	if p.cost, err = g.WeightedSum([]*Node{content, style, style2, tv}, []float32{1, 5, 2, 1e-3}); err != nil {
+		return nil, err
+	}
+	for _, q := range net.Params() {
+		if q.Trainable {
+			p.names = append(p.names, q.Name)
+		}
+	}
+	p.machine, err = g.Compile(p.cost)
+	return p, err
+}
+
+// Every gradient of the whole step agrees with finite differences of its cost,
+// in float64.
+func TestGradientsOfWholeStep(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		network networks.Johnson
+	}{
+		{"reflect nearest", networks.Johnson{Architecture: "c9s1-4,d6,R6,R6,u4,c9s1-3", Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}},
+		{"reflect-start transposed tanh", networks.Johnson{Architecture: "c3s1-4,d6,R6,u4,c3s1-3", Padding: "reflect-start", Norm: "instance", Upsample: "transposed", Output: "tanh", OutputScale: 150, OutputOffset: 127.5}},
+		{"zero batch", networks.Johnson{Architecture: "c3s1-4,d6,R6,U2,c3s1-3", Padding: "zero", Norm: "batch", Upsample: "nearest", Output: "linear"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dev := reference.NewFloat64(2)
+			defer dev.Close()
+			p, err := build(dev, c.network, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.machine.Close()
+			scope := p.machine.Device().(*reference.Device[float64])
+			cost := func() float64 {
+				if err := p.machine.Step(); err != nil {
+					t.Fatal(err)
+				}
+				var v [1]float64
+				if err := scope.Read(v[:], p.machine.Value(p.cost)); err != nil {
+					t.Fatal(err)
+				}
+				return v[0]
+			}
+			cost()
+			rnd := rand.New(rand.NewPCG(5, 6))
+			for i, name := range p.names {
+				n := p.arrays[name].Shape().Elements()
+				grad, value, moved := make([]float64, n), make([]float64, n), make([]float64, n)
+				if err := scope.Read(grad, p.machine.Gradient(i)); err != nil {
+					t.Fatal(err)
+				}
+				if err := dev.Read(value, p.arrays[name]); err != nil {
+					t.Fatal(err)
+				}
+				direction, want := make([]float64, n), 0.0
+				for k := range direction {
+					direction[k] = rnd.NormFloat64()
+					want += direction[k] * grad[k]
+				}
+				const h = 1e-6
+				along := func(s float64) float64 {
+					for k := range moved {
+						moved[k] = value[k] + s*direction[k]
+					}
+					if err := dev.Write(p.arrays[name], moved); err != nil {
+						t.Fatal(err)
+					}
+					return cost()
+				}
+				got := (along(h) - along(-h)) / (2 * h)
+				along(0)
+				if err := scope.Read(grad, p.machine.Gradient(i)); err != nil {
+					t.Fatal(err)
+				}
+				// Biases before a norm have no influence: their gradient is
+				// rounding.
+				if diff := math.Abs(got - want); diff > 2e-4*math.Abs(want)+1e-3 {
+					t.Errorf("%s: gradient %g, finite differences %g", name, want, got)
+				}
+			}
+		})
+	}
+}
