@@ -1,0 +1,52 @@
+// Package devices opens the backends of package kernels that this build and
+// this machine have.
+//
+// It owns their names and the choice of the best. It refuses everything that
+// happens after a device is open.
+package devices
+
+import (
+	"fmt"
+	"strings"
+
+	"stylenet/internal/kernels"
+)
+
+// Options choose how a device computes.
+type Options struct {
+	Threads int  // 0: one for each processor
+	Exact   bool // no approximate kernels
+}
+
+// backend is one way to compute.
+type backend struct {
+	name string
+	open func(Options) (kernels.Device, error)
+}
+
+// Names lists the backends of this build, the best first.
+func Names() []string {
+	var names []string
+	for _, b := range backends() {
+		names = append(names, b.name)
+	}
+	return names
+}
+
+// Open opens the device of that name: "auto" or "cpu" is the best one for the
+// processor.
+func Open(name string, o Options) (kernels.Device, error) {
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("device: %d threads; use 0 for one for each processor", o.Threads)
+	}
+	all := backends()
+	if name == "auto" || name == "cpu" || name == "" {
+		return all[0].open(o)
+	}
+	for _, b := range all {
+		if b.name == name {
+			return b.open(o)
+		}
+	}
+	return nil, fmt.Errorf("device %q is not in this build: it has auto, cpu, %s", name, strings.Join(Names(), ", "))
+}

@@ -1,0 +1,18 @@
+//go:build onednn && cgo
+
+package devices
+
+import (
+	"stylenet/internal/kernels"
+	"stylenet/internal/kernels/onednn"
+	"stylenet/internal/kernels/reference"
+)
+
+func backends() []backend {
+	return []backend{
+		{"onednn", func(o Options) (kernels.Device, error) {
+			return onednn.Open(onednn.Options{Threads: o.Threads, Exact: o.Exact})
+		}},
+		{"reference", func(o Options) (kernels.Device, error) { return reference.New(o.Threads), nil }},
+	}
+}
