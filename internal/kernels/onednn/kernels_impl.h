@@ -922,20 +922,21 @@ static void k_pool_backward(float *dsrc, const float *ddst, const float *src, sn
    instead of adding. */
 INLINE void gram_tile(float *dst, int c, int row0, int col0, const float *a, const float *b, size_t block, size_t px,
                       float scale, int fresh, const int rows, const int cols) {
-    vf acc[rows][cols];
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++) acc[i][j] = (vf){};
+    vf acc[BLK][2];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = (vf){};
     for (size_t p = 0; p < px; p++, a += BLK, b += BLK) {
-        vf v[cols];
-        for (int j = 0; j < cols; j++) v[j] = load(b + j * block);
+        const vf v0 = load(b), v1 = cols > 1 ? load(b + block) : (vf){};
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            const vf s = all(a[i]);
-            for (int j = 0; j < cols; j++) acc[i][j] += s * v[j];
+            const vf x = all(a[i]);
+            acc[i][0] += x * v0;
+            if (cols > 1) acc[i][1] += x * v1;
         }
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
         for (int j = 0; j < cols; j++) {
             if (row0 + i >= c) continue;
             const int col = col0 + j * BLK;
@@ -1036,21 +1037,22 @@ static void k_gram(float *dst, const float *src, sn_dims d) {
    channel i of f. s has rows of `stride`, zero past the last channel. */
 INLINE void gram_backward_tile(float *dst, const float *s, size_t stride, const float *f, size_t block, sn_dims d,
                                int first, const int px, const int cols) {
-    vf acc[px][cols];
-    for (int k = 0; k < px; k++)
-        for (int j = 0; j < cols; j++) acc[k][j] = (vf){};
+    vf acc[GRAM_PIXELS][2];
+#pragma GCC unroll 16
+    for (int k = 0; k < px; k++) acc[k][0] = acc[k][1] = (vf){};
     for (int i0 = 0; i0 < d.c; i0 += BLK, f += block) {
         const int lanes = (int)least(BLK, d.c - i0);
         for (int l = 0; l < lanes; l++, s += stride) {
-            vf v[cols];
-            for (int j = 0; j < cols; j++) v[j] = load(s + j * BLK);
+            const vf v0 = load(s), v1 = cols > 1 ? load(s + BLK) : (vf){};
 #pragma GCC unroll 16
             for (int k = 0; k < px; k++) {
                 const vf x = all(f[k * BLK + l]);
-                for (int j = 0; j < cols; j++) acc[k][j] += x * v[j];
+                acc[k][0] += x * v0;
+                if (cols > 1) acc[k][1] += x * v1;
             }
         }
     }
+#pragma GCC unroll 2
     for (int j = 0; j < cols; j++) {
         const vi lanes = channel_lanes(d, first + j); /* zero times NaN is not zero */
 #pragma GCC unroll 16
