@@ -163,13 +163,14 @@ func (v *checker) network(n Network) {
 	v.number("network.output_offset", n.OutputOffset, true, "a finite number")
 }
 
-// architecture is what a config needs to know of an architecture string.
+// architecture is what a config needs to know of an architecture string. The
+// bounds are those of package networks, which builds what passes here.
 type architecture struct {
 	stride, upsampling int // how far the network scales down, and up again
 }
 
 var (
-	convLayer  = regexp.MustCompile(`^c([1-9]\d?)s([1-8])-([1-9]\d{0,3})$`)
+	convLayer  = regexp.MustCompile(`^c([1-9]\d?)s([1-9])-([1-9]\d{0,3})$`)
 	widthLayer = regexp.MustCompile(`^[dRu][1-9]\d{0,3}$`)
 )
 
@@ -191,10 +192,14 @@ func parseArchitecture(s string) (architecture, error) {
 		m := convLayer.FindStringSubmatch(l)
 		switch {
 		case m != nil:
-			if k, _ := strconv.Atoi(m[1]); k%2 == 0 {
-				return a, fmt.Errorf("has an even kernel in layer %d, %s: only an odd one has a middle pixel", i+1, l)
-			}
+			k, _ := strconv.Atoi(m[1])
 			s, _ := strconv.Atoi(m[2])
+			switch {
+			case k%2 == 0:
+				return a, fmt.Errorf("has an even kernel in layer %d, %s: only an odd one has a middle pixel", i+1, l)
+			case k > 31 || s > 4:
+				return a, fmt.Errorf("has a layer %d that is too large, %s: a kernel is at most 31, a stride at most 4", i+1, l)
+			}
 			a.stride *= s
 			channels = m[3]
 		case l == "U2":
@@ -205,6 +210,9 @@ func parseArchitecture(s string) (architecture, error) {
 			a.stride *= 2
 		case l[0] == 'u':
 			a.upsampling *= 2
+		}
+		if n, _ := strconv.Atoi(l[strings.LastIndexAny(l, "-dRuU")+1:]); n > 4096 {
+			return a, fmt.Errorf("has more than 4096 channels in layer %d, %s", i+1, l)
 		}
 		if a.stride > 64 || a.upsampling > 64 {
 			return a, fmt.Errorf("must scale by at most 64, exceeded in layer %d, %s", i+1, l)

@@ -37,6 +37,10 @@ const JohnsonArchitecture = "c9s1-32,d64,d128,R128,R128,R128,R128,R128,u64,u32,c
 
 var tokenRE = regexp.MustCompile(`^(?:c(\d+)s(\d+)-(\d+)|d(\d+)|R(\d+)|u(\d+)|U(\d+))$`)
 
+// maxScale bounds how far a network scales down, and up again, so that no
+// product of strides overflows. The networks of the literature scale by 4.
+const maxScale = 64
+
 // NormEps is the epsilon of the norms, PyTorch's default.
 const NormEps = 1e-5
 
@@ -84,12 +88,15 @@ func parseArchitecture(arch string) ([]token, error) {
 		return nil, fmt.Errorf("architecture: the last layer must be a convolution to 3 channels such as c9s1-3, not %q", arch[strings.LastIndexByte(arch, ',')+1:])
 	}
 	down, up := 1, 1
-	for _, t := range ts {
+	for i, t := range ts {
 		switch t.kind {
 		case 'c', 'd':
 			down *= t.stride
 		case 'u', 'U':
 			up *= 2
+		}
+		if down > maxScale || up > maxScale {
+			return nil, fmt.Errorf("architecture: layer %d scales the picture by more than %d in all", i+1, maxScale)
 		}
 	}
 	if down != up {

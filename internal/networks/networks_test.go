@@ -103,6 +103,9 @@ func TestArchitectureErrors(t *testing.T) {
 		"c9s1-0,c9s1-3":           "outside 1 to 4096",
 		"c9s9-16,c9s1-3":          "stride of 1 to 4",
 		"c9s1-99999999999,c9s1-3": "outside 1 to 4096",
+		// These products of strides and of factors overflow to equal numbers.
+		strings.Repeat("c1s4-1,", 32) + strings.Repeat("U2,", 64) + "c1s1-3": "layer 4 scales the picture by more than 64",
+		strings.Repeat("U2,", 7) + "c1s1-3":                                  "layer 7 scales the picture by more than 64",
 	} {
 		j := transformer()
 		j.Architecture = arch
