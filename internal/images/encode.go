@@ -1,17 +1,15 @@
 package images
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
 	"image/png"
 	"io"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"stylenet/internal/atomicfile"
 )
 
 // DefaultQuality is the JPEG quality that 0 stands for.
@@ -93,47 +91,5 @@ func Save(path string, p *Picture, opts SaveOptions) error {
 	if err != nil {
 		return err
 	}
-	err = writeAtomically(path, func(w io.Writer) error { return Encode(w, p, format, opts.Quality) })
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-// writeAtomically writes beside path, syncs and renames. A library for it
-// exists, but not for Windows, where the product must build too.
-func writeAtomically(path string, write func(io.Writer) error) (err error) {
-	mode := os.FileMode(0o666) // less the umask, as for any new file
-	if info, err := os.Stat(path); err == nil {
-		if !info.Mode().IsRegular() {
-			return errors.New("it exists and is not a file")
-		}
-		mode = info.Mode().Perm()
-	}
-	dir, base := filepath.Split(path)
-	temp := filepath.Join(dir, fmt.Sprintf(".%s.%016x.tmp", base, rand.Uint64()))
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(temp)
-		}
-	}()
-	w := bufio.NewWriterSize(f, 64<<10)
-	if err := write(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
+	return atomicfile.Write(path, 0o666, func(w io.Writer) error { return Encode(w, p, format, opts.Quality) })
 }
