@@ -13,7 +13,7 @@ import (
 
 // Conv binds a convolution.
 func (d *Device) Conv(dst, src, w, bias kernels.Array, c kernels.Conv) (kernels.Kernel, error) {
-	if err := kernels.CheckConv(dst, src, w, bias, c); err != nil {
+	if err := d.check(kernels.CheckConv(dst, src, w, bias, c), dst, src, w, bias); err != nil {
 		return nil, err
 	}
 	return d.conv(C.SN_CONV_FORWARD, arr(src), arr(w), arr(bias), arr(dst), c)
@@ -22,7 +22,7 @@ func (d *Device) Conv(dst, src, w, bias kernels.Array, c kernels.Conv) (kernels.
 // ConvBackwardData binds the gradient for the source, or a transposed
 // convolution with a bias.
 func (d *Device) ConvBackwardData(dsrc, ddst, w, bias kernels.Array, c kernels.Conv) (kernels.Kernel, error) {
-	if err := kernels.CheckConvBackwardData(dsrc, ddst, w, bias, c); err != nil {
+	if err := d.check(kernels.CheckConvBackwardData(dsrc, ddst, w, bias, c), dsrc, ddst, w, bias); err != nil {
 		return nil, err
 	}
 	run, err := d.conv(C.SN_CONV_BACKWARD_DATA, arr(dsrc), arr(w), nil, arr(ddst), c)
@@ -36,7 +36,7 @@ func (d *Device) ConvBackwardData(dsrc, ddst, w, bias kernels.Array, c kernels.C
 
 // ConvBackwardWeights binds the gradient for the weights and the bias.
 func (d *Device) ConvBackwardWeights(dw, db, ddst, src kernels.Array, c kernels.Conv) (kernels.Kernel, error) {
-	if err := kernels.CheckConvBackwardWeights(dw, db, ddst, src, c); err != nil {
+	if err := d.check(kernels.CheckConvBackwardWeights(dw, db, ddst, src, c), dw, db, ddst, src); err != nil {
 		return nil, err
 	}
 	return d.conv(C.SN_CONV_BACKWARD_WEIGHTS, arr(src), arr(dw), arr(db), arr(ddst), c)
@@ -49,7 +49,7 @@ func (d *Device) conv(what C.int, src, w, b, dst *array, c kernels.Conv) (kernel
 	spec := C.sn_conv_spec{
 		what: what, src: src.dims, dst: dst.dims,
 		kh: C.int(w.shape.H), kw: C.int(w.shape.W), stride: C.int(c.Stride), pad: border(c.Pad),
-		relu: flag(c.ReLU), bias: flag(b.data != nil), frozen: flag(c.Frozen), exact: flag(d.options.Exact),
+		relu: flag(c.ReLU && what == C.SN_CONV_FORWARD), bias: flag(b.data != nil), frozen: flag(c.Frozen), exact: flag(d.options.Exact),
 	}
 	var prim *C.sn_conv
 	var bytes int64
@@ -75,7 +75,7 @@ func (d *Device) conv(what C.int, src, w, b, dst *array, c kernels.Conv) (kernel
 
 // BiasBackward binds the gradient of a bias.
 func (d *Device) BiasBackward(db, ddst kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckBiasBackward(db, ddst); err != nil {
+	if err := d.check(kernels.CheckBiasBackward(db, ddst), db, ddst); err != nil {
 		return nil, err
 	}
 	g, a := arr(db), arr(ddst)

@@ -125,7 +125,6 @@ type Device struct {
 	blocks  []*block
 	free    []*block
 	cleanup []func() // frees what kernels hold; runs on the device's thread
-	scopes  int
 }
 
 var _ kernels.Device = (*Device)(nil)
@@ -230,19 +229,18 @@ func (d *Device) take(floats int, parameter bool) (*block, error) {
 
 // Release lets later arrays of the same device or scope share a's memory.
 func (d *Device) Release(a kernels.Array) {
-	arr := a.(*array)
-	if arr.owner == d && arr.block != nil {
-		d.free = append(d.free, arr.block)
-		arr.block = nil
+	if x, ok := a.(*array); ok && x.owner == d && x.block != nil {
+		d.free = append(d.free, x.block)
+		x.block = nil
 	}
 }
 
 // Upload copies values to the device, in order with the launches.
 func (d *Device) Upload(dst kernels.Array, src []float32) error {
-	a := dst.(*array)
-	if len(src) != a.shape.Elements() {
-		return fmt.Errorf("upload: %d values for shape %v", len(src), a.shape)
+	if err := d.check(kernels.CheckTransfer("upload", dst, len(src)), dst); err != nil {
+		return err
 	}
+	a := arr(dst)
 	return d.do(func() error {
 		C.call_import(d.table, a.data, (*C.float)(unsafe.Pointer(&src[0])), a.dims)
 		return nil
@@ -251,10 +249,10 @@ func (d *Device) Upload(dst kernels.Array, src []float32) error {
 
 // Download waits for all launches and copies values back.
 func (d *Device) Download(dst []float32, src kernels.Array) error {
-	a := src.(*array)
-	if len(dst) != a.shape.Elements() {
-		return fmt.Errorf("download: %d values for shape %v", len(dst), a.shape)
+	if err := d.check(kernels.CheckTransfer("download", src, len(dst)), src); err != nil {
+		return err
 	}
+	a := arr(src)
 	if err := d.Sync(); err != nil {
 		return err
 	}
@@ -308,6 +306,20 @@ func (d *Device) bind(run func() error) (kernels.Kernel, error) {
 // simple binds a function that cannot fail.
 func (d *Device) simple(run func()) (kernels.Kernel, error) {
 	return d.bind(func() error { run(); return nil })
+}
+
+// check returns err, or an error where an array is not of this device or a
+// scope of it. Arrays may be nil.
+func (d *Device) check(err error, arrays ...kernels.Array) error {
+	if err != nil {
+		return err
+	}
+	for _, x := range arrays {
+		if a, ok := x.(*array); x != nil && (!ok || a.owner.engine != d.engine) {
+			return errors.New("an array belongs to another device")
+		}
+	}
+	return nil
 }
 
 func arr(a kernels.Array) *array {

@@ -6,12 +6,14 @@ package onednn
 import "C"
 
 import (
+	"slices"
+
 	"stylenet/internal/kernels"
 )
 
 // Gram binds the Gram matrices of a batch.
 func (d *Device) Gram(dst, src kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckGram(dst, src); err != nil {
+	if err := d.check(kernels.CheckGram(dst, src), dst, src); err != nil {
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
@@ -20,10 +22,7 @@ func (d *Device) Gram(dst, src kernels.Array) (kernels.Kernel, error) {
 
 // GramBackward binds the gradient of Gram matrices.
 func (d *Device) GramBackward(dsrc, dgram, src kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckGram(dgram, src); err != nil {
-		return nil, err
-	}
-	if err := kernels.CheckSame("gram backward", false, dsrc, src); err != nil {
+	if err := d.check(kernels.CheckGramBackward(dsrc, dgram, src), dsrc, dgram, src); err != nil {
 		return nil, err
 	}
 	o, g, x := arr(dsrc), arr(dgram), arr(src)
@@ -39,7 +38,7 @@ func (d *Device) GramBackward(dsrc, dgram, src kernels.Array) (kernels.Kernel, e
 
 // MSE binds a mean squared error.
 func (d *Device) MSE(loss, a, b kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckMSE(loss, a, b); err != nil {
+	if err := d.check(kernels.CheckMSE(loss, a, b), loss, a, b); err != nil {
 		return nil, err
 	}
 	l, x, y := arr(loss), arr(a), arr(b)
@@ -50,7 +49,7 @@ func (d *Device) MSE(loss, a, b kernels.Array) (kernels.Kernel, error) {
 
 // MSEBackward binds the gradient of a mean squared error.
 func (d *Device) MSEBackward(da, dloss, a, b kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckMSEBackward(da, dloss, a, b); err != nil {
+	if err := d.check(kernels.CheckMSEBackward(da, dloss, a, b), da, dloss, a, b); err != nil {
 		return nil, err
 	}
 	o, l, x, y := arr(da), arr(dloss), arr(a), arr(b)
@@ -61,7 +60,7 @@ func (d *Device) MSEBackward(da, dloss, a, b kernels.Array) (kernels.Kernel, err
 
 // TotalVariation binds the sum of squared differences of neighbours.
 func (d *Device) TotalVariation(loss, src kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckLoss("total variation", loss); err != nil {
+	if err := d.check(kernels.CheckLoss("total variation", loss), loss, src); err != nil {
 		return nil, err
 	}
 	l, x := arr(loss), arr(src)
@@ -70,10 +69,7 @@ func (d *Device) TotalVariation(loss, src kernels.Array) (kernels.Kernel, error)
 
 // TotalVariationBackward binds its gradient.
 func (d *Device) TotalVariationBackward(dsrc, dloss, src kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckLoss("total variation", dloss); err != nil {
-		return nil, err
-	}
-	if err := kernels.CheckSame("total variation backward", false, dsrc, src); err != nil {
+	if err := d.check(kernels.CheckTotalVariationBackward(dsrc, dloss, src), dsrc, dloss, src); err != nil {
 		return nil, err
 	}
 	o, l, x := arr(dsrc), arr(dloss), arr(src)
@@ -82,7 +78,7 @@ func (d *Device) TotalVariationBackward(dsrc, dloss, src kernels.Array) (kernels
 
 // SquaredNorm binds the sum of squares of parameters.
 func (d *Device) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckSquaredNorm(dst, srcs); err != nil {
+	if err := d.check(kernels.CheckSquaredNorm(dst, srcs), append(srcs[:len(srcs):len(srcs)], dst)...); err != nil {
 		return nil, err
 	}
 	o, ps, counts := arr(dst), pointers(srcs), make([]C.size_t, len(srcs))
@@ -94,11 +90,15 @@ func (d *Device) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernels.K
 
 // Adam binds an optimiser step.
 func (d *Device) Adam(params, grads, m, v []kernels.Array, squaredNorm kernels.Array, h *kernels.Adam) (kernels.Kernel, error) {
-	if err := kernels.CheckAdam(params, grads, m, v, squaredNorm); err != nil {
+	if err := d.check(kernels.CheckAdam(params, grads, m, v, squaredNorm), slices.Concat(params, grads, m, v, []kernels.Array{squaredNorm})...); err != nil {
 		return nil, err
 	}
 	p, g, m1, v1, norm := pointers(params), pointers(grads), pointers(m), pointers(v), arr(squaredNorm).data
 	return func() { // h is read now, not when the queue gets there
+		if err := kernels.CheckAdamStep(h, squaredNorm); err != nil {
+			d.queue <- func() error { return err }
+			return
+		}
 		a := C.sn_adam_params{
 			lr: C.double(h.LR), beta1: C.double(h.Beta1), beta2: C.double(h.Beta2), eps: C.double(h.Eps),
 			clip_norm: C.double(h.ClipNorm), step: C.int(h.Step),

@@ -13,7 +13,7 @@ import (
 
 // Pad binds a border.
 func (d *Device) Pad(dst, src kernels.Array, mode kernels.PadMode, p kernels.Padding) (kernels.Kernel, error) {
-	if err := kernels.CheckPad(dst, src, mode, p); err != nil {
+	if err := d.check(kernels.CheckPad(dst, src, mode, p), dst, src); err != nil {
 		return nil, err
 	}
 	o, i, b := arr(dst), arr(src), border(p)
@@ -22,7 +22,7 @@ func (d *Device) Pad(dst, src kernels.Array, mode kernels.PadMode, p kernels.Pad
 
 // PadBackward binds the gradient of a border.
 func (d *Device) PadBackward(dsrc, ddst kernels.Array, mode kernels.PadMode, p kernels.Padding) (kernels.Kernel, error) {
-	if err := kernels.CheckPad(ddst, dsrc, mode, p); err != nil {
+	if err := d.check(kernels.CheckPad(ddst, dsrc, mode, p), ddst, dsrc); err != nil {
 		return nil, err
 	}
 	o, i, b := arr(dsrc), arr(ddst), border(p)
@@ -31,7 +31,7 @@ func (d *Device) PadBackward(dsrc, ddst kernels.Array, mode kernels.PadMode, p k
 
 // Norm binds a normalisation.
 func (d *Device) Norm(dst, mean, invstd, src, gamma, beta kernels.Array, n kernels.Norm) (kernels.Kernel, error) {
-	if err := kernels.CheckNorm(dst, mean, invstd, src, gamma, beta, n); err != nil {
+	if err := d.check(kernels.CheckNorm(dst, mean, invstd, src, gamma, beta, n), dst, mean, invstd, src, gamma, beta); err != nil {
 		return nil, err
 	}
 	o, m, s, i, g, b := arr(dst), arr(mean), arr(invstd), arr(src), arr(gamma), arr(beta)
@@ -42,7 +42,7 @@ func (d *Device) Norm(dst, mean, invstd, src, gamma, beta kernels.Array, n kerne
 
 // NormBackward binds the gradient of a normalisation.
 func (d *Device) NormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean, invstd kernels.Array, n kernels.Norm) (kernels.Kernel, error) {
-	if err := kernels.CheckNormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean, invstd, n); err != nil {
+	if err := d.check(kernels.CheckNormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean, invstd, n), dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean, invstd); err != nil {
 		return nil, err
 	}
 	o, dg, db, dy, x := arr(dsrc), arr(dgamma), arr(dbeta), arr(ddst), arr(src)
@@ -71,7 +71,7 @@ func align16(n int) int { return (n + 15) / 16 * 16 }
 
 // ChannelAffine binds a scale and shift of each channel.
 func (d *Device) ChannelAffine(dst, src, scale, shift kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckChannelAffine(dst, src, scale, shift); err != nil {
+	if err := d.check(kernels.CheckChannelAffine(dst, src, scale, shift), dst, src, scale, shift); err != nil {
 		return nil, err
 	}
 	o, i, s, t := arr(dst), arr(src), arr(scale), arr(shift)
@@ -80,7 +80,7 @@ func (d *Device) ChannelAffine(dst, src, scale, shift kernels.Array) (kernels.Ke
 
 // ReLU binds max(0, ·).
 func (d *Device) ReLU(dst, src kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckSame("relu", true, dst, src); err != nil {
+	if err := d.check(kernels.CheckSame("relu", true, dst, src), dst, src); err != nil {
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
@@ -89,7 +89,7 @@ func (d *Device) ReLU(dst, src kernels.Array) (kernels.Kernel, error) {
 
 // ReLUBackward binds the gradient of ReLU.
 func (d *Device) ReLUBackward(dsrc, ddst, dst kernels.Array) (kernels.Kernel, error) {
-	if err := kernels.CheckSame("relu backward", true, dsrc, ddst, dst); err != nil {
+	if err := d.check(kernels.CheckSame("relu backward", true, dsrc, ddst, dst), dsrc, ddst, dst); err != nil {
 		return nil, err
 	}
 	o, g, y := arr(dsrc), arr(ddst), arr(dst)
@@ -98,7 +98,7 @@ func (d *Device) ReLUBackward(dsrc, ddst, dst kernels.Array) (kernels.Kernel, er
 
 // Tanh binds a scaled tanh.
 func (d *Device) Tanh(dst, src kernels.Array, scale, offset float32) (kernels.Kernel, error) {
-	if err := kernels.CheckSame("tanh", true, dst, src); err != nil {
+	if err := d.check(kernels.CheckSame("tanh", false, dst, src), dst, src); err != nil {
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
@@ -107,7 +107,7 @@ func (d *Device) Tanh(dst, src kernels.Array, scale, offset float32) (kernels.Ke
 
 // TanhBackward binds the gradient of a scaled tanh.
 func (d *Device) TanhBackward(dsrc, ddst, dst kernels.Array, scale, offset float32) (kernels.Kernel, error) {
-	if err := kernels.CheckSame("tanh backward", true, dsrc, ddst, dst); err != nil {
+	if err := d.check(kernels.CheckSame("tanh backward", true, dsrc, ddst, dst), dsrc, ddst, dst); err != nil {
 		return nil, err
 	}
 	o, g, y := arr(dsrc), arr(ddst), arr(dst)
@@ -118,7 +118,7 @@ func (d *Device) TanhBackward(dsrc, ddst, dst kernels.Array, scale, offset float
 
 // Sum binds a weighted sum.
 func (d *Device) Sum(dst kernels.Array, srcs []kernels.Array, weights []float32) (kernels.Kernel, error) {
-	if err := kernels.CheckSum(dst, srcs, weights); err != nil {
+	if err := d.check(kernels.CheckSum(dst, srcs, weights), append(srcs[:len(srcs):len(srcs)], dst)...); err != nil {
 		return nil, err
 	}
 	o, ps, ws := arr(dst), pointers(srcs), append([]float32(nil), weights...)
@@ -129,7 +129,7 @@ func (d *Device) Sum(dst kernels.Array, srcs []kernels.Array, weights []float32)
 
 // Upsample binds nearest neighbour upsampling.
 func (d *Device) Upsample(dst, src kernels.Array, factor int) (kernels.Kernel, error) {
-	if err := kernels.CheckUpsample(dst, src, factor); err != nil {
+	if err := d.check(kernels.CheckUpsample(dst, src, factor), dst, src); err != nil {
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
@@ -138,7 +138,7 @@ func (d *Device) Upsample(dst, src kernels.Array, factor int) (kernels.Kernel, e
 
 // UpsampleBackward binds the gradient of upsampling.
 func (d *Device) UpsampleBackward(dsrc, ddst kernels.Array, factor int) (kernels.Kernel, error) {
-	if err := kernels.CheckUpsample(ddst, dsrc, factor); err != nil {
+	if err := d.check(kernels.CheckUpsample(ddst, dsrc, factor), ddst, dsrc); err != nil {
 		return nil, err
 	}
 	o, i := arr(dsrc), arr(ddst)
@@ -147,7 +147,7 @@ func (d *Device) UpsampleBackward(dsrc, ddst kernels.Array, factor int) (kernels
 
 // Pool binds 2×2 pooling.
 func (d *Device) Pool(dst, src kernels.Array, kind kernels.PoolKind) (kernels.Kernel, error) {
-	if err := kernels.CheckPool(dst, src, kind); err != nil {
+	if err := d.check(kernels.CheckPool(dst, src, kind), dst, src); err != nil {
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
@@ -156,10 +156,7 @@ func (d *Device) Pool(dst, src kernels.Array, kind kernels.PoolKind) (kernels.Ke
 
 // PoolBackward binds the gradient of pooling.
 func (d *Device) PoolBackward(dsrc, ddst, src kernels.Array, kind kernels.PoolKind) (kernels.Kernel, error) {
-	if err := kernels.CheckPool(ddst, src, kind); err != nil {
-		return nil, err
-	}
-	if err := kernels.CheckSame("pool backward", false, dsrc, src); err != nil {
+	if err := d.check(kernels.CheckPoolBackward(dsrc, ddst, src, kind), dsrc, ddst, src); err != nil {
 		return nil, err
 	}
 	o, g, x := arr(dsrc), arr(ddst), arr(src)

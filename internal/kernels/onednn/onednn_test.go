@@ -1,0 +1,36 @@
+//go:build onednn && cgo
+
+package onednn
+
+import (
+	"testing"
+
+	"stylenet/internal/kernels"
+	"stylenet/internal/kernels/kerneltest"
+)
+
+// Every instruction set of our own kernels that this processor has, with
+// direct convolutions, and Winograd's with its own tolerance.
+func TestConformance(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		options Options
+		tol     kerneltest.Tolerance
+	}{
+		{"exact", Options{Exact: true}, kerneltest.Tolerance{Conv: 1e-6, Rest: 2e-6}},
+		{"winograd", Options{}, kerneltest.Tolerance{Conv: 1e-5, Rest: 2e-6}},
+		{"avx2", Options{ISA: "avx2", Exact: true}, kerneltest.Tolerance{Conv: 1e-6, Rest: 2e-6}},
+		{"base on one thread", Options{ISA: "base", Exact: true, Threads: 1}, kerneltest.Tolerance{Conv: 1e-6, Rest: 2e-6}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			open := func(t *testing.T) kernels.Device {
+				d, err := Open(c.options)
+				if err != nil {
+					t.Skipf("needs a processor with %s: %v", c.options.ISA, err)
+				}
+				return d
+			}
+			kerneltest.Run(t, open, c.tol)
+		})
+	}
+}
