@@ -60,15 +60,16 @@ func Open(path string) (*Model, error) {
 	if err != nil {
 		return nil, err // names the path
 	}
-	m, err := fromFile(file)
+	m, err := FromTensors(file.Tensors, file.Metadata)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
 }
 
-func fromFile(file *formats.File) (*Model, error) {
-	meta := file.Metadata
+// FromTensors makes a model of what a file holds: the tensors, which it shares
+// with the model, and the metadata. It refuses what Open refuses.
+func FromTensors(set *weights.Set, meta map[string]string) (*Model, error) {
 	m := &Model{Recipe: meta[keyRecipe], VGG: meta[keyVGG], Version: meta[keyVersion]}
 	if described, ok := meta[keyNetwork]; ok {
 		d := json.NewDecoder(strings.NewReader(described))
@@ -78,7 +79,7 @@ func fromFile(file *formats.File) (*Model, error) {
 		}
 	} else {
 		var err error
-		if m.Network, err = infer(file.Tensors); err != nil {
+		if m.Network, err = infer(set); err != nil {
 			return nil, err
 		}
 	}
@@ -86,12 +87,12 @@ func fromFile(file *formats.File) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := net.Check(file.Tensors, isStatistic); err != nil {
+	if err := net.Check(set, isStatistic); err != nil {
 		return nil, err
 	}
 	m.Weights = &weights.Set{}
 	for _, p := range net.Params() {
-		t := file.Tensors.Get(p.Name)
+		t := set.Get(p.Name)
 		if err := m.Weights.Add(t.Name, t.Shape, t.Data); err != nil {
 			return nil, err
 		}
