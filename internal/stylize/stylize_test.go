@@ -1,0 +1,304 @@
+package stylize
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"stylenet/internal/images"
+	"stylenet/internal/kernels"
+	"stylenet/internal/kernels/reference"
+	"stylenet/internal/model"
+	"stylenet/internal/networks"
+	"stylenet/internal/weights"
+)
+
+func reflectNet(architecture string) networks.Johnson {
+	return networks.Johnson{Architecture: architecture, Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}
+}
+
+// linear is a network of one 1×1 convolution: out = matrix·in + bias.
+func linear(t *testing.T, matrix, bias []float32) *model.Model {
+	t.Helper()
+	set := &weights.Set{}
+	if err := errors.Join(set.Add("conv1.conv2d.weight", []int{3, 3, 1, 1}, matrix), set.Add("conv1.conv2d.bias", []int{3}, bias)); err != nil {
+		t.Fatal(err)
+	}
+	return &model.Model{Network: reflectNet("c1s1-3"), Weights: set}
+}
+
+// random is a network with upsampling, residual blocks and norms.
+func random(t *testing.T, architecture string) *model.Model {
+	t.Helper()
+	j := reflectNet(architecture)
+	net, err := j.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := net.Init(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &model.Model{Network: j, Weights: set}
+}
+
+func open(t *testing.T, m *model.Model) (*Stylizer, kernels.Device) {
+	t.Helper()
+	dev := reference.New(1)
+	s, err := Open(dev, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), dev.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, dev
+}
+
+// numbered is a picture whose values are all different.
+func numbered(w, h int) *images.Picture {
+	p := images.New(w, h)
+	for i := range p.Pix {
+		p.Pix[i] = 255 * float32(i) / float32(len(p.Pix))
+	}
+	return p
+}
+
+func mustPicture(t *testing.T, s *Stylizer, p *images.Picture, o Options) *images.Picture {
+	t.Helper()
+	out, err := s.Picture(context.Background(), p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+var (
+	identity = []float32{1, 0, 0, 0, 1, 0, 0, 0, 1}
+	swap     = []float32{0, 0, 1, 0, 1, 0, 1, 0, 0} // R and B
+)
+
+func TestValues(t *testing.T) {
+	p := &images.Picture{W: 2, H: 1, Pix: []float32{10, 250, 20, 100, 30, 5}, Alpha: []float32{1, .25}}
+	for _, c := range []struct {
+		name         string
+		matrix, bias []float32
+		o            Options
+		want         []float32
+	}{
+		{"identity", identity, []float32{0, 0, 0}, Options{Strength: 1}, []float32{10, 250, 20, 100, 30, 5}},
+		{"swapped", swap, []float32{0, 0, 0}, Options{Strength: 1}, []float32{30, 5, 20, 100, 10, 250}},
+		{"clamped", identity, []float32{10, -25, 0}, Options{Strength: 1}, []float32{20, 255, 0, 75, 30, 5}},
+		{"strength 0", swap, []float32{9, 9, 9}, Options{}, []float32{10, 250, 20, 100, 30, 5}},
+		{"strength ¼", swap, []float32{0, 0, 0}, Options{Strength: .25}, []float32{15, 188.75, 20, 100, 25, 66.25}},
+		// Values outside 0..255 are clamped before they are mixed.
+		{"clamped, then mixed", identity, []float32{0, 1000, 0}, Options{Strength: .5}, []float32{10, 250, 137.5, 177.5, 30, 5}},
+		// Grey of luminance 100 keeps the chroma: each channel is moved by 100 − .299R − .587G − .114B.
+		{"colours", make([]float32, 9), []float32{100, 100, 100}, Options{Strength: 1, KeepColors: true},
+			[]float32{91.85, 215.98, 101.85, 65.98, 111.85, 0}},
+	} {
+		s, _ := open(t, linear(t, c.matrix, c.bias))
+		before := p.Clone()
+		got := mustPicture(t, s, p, c.o)
+		for i, want := range c.want {
+			if math.Abs(float64(got.Pix[i]-want)) > 1e-3 {
+				t.Errorf("%s: got %v, want %v", c.name, got.Pix, c.want)
+				break
+			}
+		}
+		if !slices.Equal(got.Alpha, p.Alpha) {
+			t.Errorf("%s: alpha is %v, want %v", c.name, got.Alpha, p.Alpha)
+		}
+		if !slices.Equal(p.Pix, before.Pix) {
+			t.Errorf("%s: the input was changed", c.name)
+		}
+		if got.Pix[0] = -1; p.Pix[0] == -1 {
+			t.Errorf("%s: the result shares the input's memory", c.name)
+		}
+	}
+}
+
+func TestEverySizeKeepsIt(t *testing.T) {
+	// Sides are padded to 4 and at least 12: conv1 reflects 4, res1 wants 2 at a quarter.
+	s, _ := open(t, random(t, "c9s1-2,d4,d4,R4,u4,u2,c9s1-3"))
+	for _, size := range [][2]int{{1, 1}, {1, 17}, {2, 3}, {5, 4}, {13, 8}, {12, 12}, {17, 13}} {
+		w, h := size[0], size[1]
+		out := mustPicture(t, s, numbered(w, h), Options{Strength: 1})
+		if out.W != w || out.H != h || len(out.Pix) != 3*w*h || out.Alpha != nil {
+			t.Errorf("%d×%d became %d×%d with %d values", w, h, out.W, out.H, len(out.Pix))
+		}
+	}
+}
+
+// A picture that needs a border gives what the same picture gives with that
+// border already on it.
+func TestBorderRepeatsTheEdge(t *testing.T) {
+	s, _ := open(t, random(t, "c3s1-2,d4,u2,c3s1-3"))
+	p := numbered(5, 3)
+	wide := images.New(6, 4)
+	for c := range 3 {
+		for y := range 4 {
+			for x := range 6 {
+				wide.Plane(c)[y*6+x] = p.Plane(c)[min(y, 2)*5+min(x, 4)]
+			}
+		}
+	}
+	o := Options{Strength: 1}
+	want, err := images.Crop(mustPicture(t, s, wide, o), 0, 0, 5, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := mustPicture(t, s, p, o); !slices.Equal(got.Pix, want.Pix) {
+		t.Errorf("got %v, want %v", got.Pix, want.Pix)
+	}
+}
+
+func TestMaxSize(t *testing.T) {
+	s, _ := open(t, linear(t, identity, []float32{0, 0, 0}))
+	p := numbered(40, 20)
+	p.Alpha = make([]float32, 800)
+	for _, strength := range []float32{0, .5, 1} {
+		out := mustPicture(t, s, p, Options{MaxSize: 10, Strength: strength})
+		if out.W != 10 || out.H != 5 || len(out.Alpha) != 50 {
+			t.Errorf("strength %v: %d×%d with %d values of alpha, want 10×5", strength, out.W, out.H, len(out.Alpha))
+		}
+	}
+	if out := mustPicture(t, s, p, Options{MaxSize: 50, Strength: 1}); out.W != 40 {
+		t.Errorf("a picture of 40 pixels was made %d wide", out.W)
+	}
+}
+
+func TestPlansAreBounded(t *testing.T) {
+	s, dev := open(t, random(t, "c3s1-8,d8,u8,c3s1-3"))
+	sizes := func() (got []int) {
+		for _, p := range s.plans {
+			got = append(got, p.w)
+		}
+		return got
+	}
+	for i, want := range [][]int{{8}, {16, 8}, {8, 16}, {24, 8}} {
+		w := []int{8, 16, 8, 24}[i]
+		mustPicture(t, s, numbered(w, 8), Options{Strength: 1})
+		if !slices.Equal(sizes(), want) {
+			t.Errorf("after picture %d the plans are %v, want %v", i, sizes(), want)
+		}
+	}
+	// Memory must not grow with the number of sizes.
+	peak := dev.PeakBytes()
+	for w := 2; w <= 24; w += 2 {
+		mustPicture(t, s, numbered(w, 8), Options{Strength: 1})
+	}
+	if after := dev.PeakBytes(); after > 2*peak {
+		t.Errorf("12 sizes took %d bytes, two of the largest %d", after, peak)
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	s, _ := open(t, linear(t, swap, []float32{0, 0, 0}))
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			p := numbered(3+i%3, 4)
+			out, err := s.Picture(context.Background(), p, Options{Strength: 1})
+			if err != nil || !slices.Equal(out.Plane(0), p.Plane(2)) {
+				t.Errorf("picture %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// failing is a device without memory for feature maps while others are held.
+type failing struct {
+	kernels.Device
+	limit int64
+}
+
+func (f failing) Scope() kernels.Device { return failing{f.Device.Scope(), f.limit} }
+
+func (f failing) NewActivation(s kernels.Shape) (kernels.Array, error) {
+	if int64(s.Elements())*4 > f.limit {
+		return nil, errors.New("out of memory: no 1 MiB left")
+	}
+	return f.Device.NewActivation(s)
+}
+
+func TestOutOfMemory(t *testing.T) {
+	dev := failing{reference.New(1), 4 * 3 * 64}
+	s, err := Open(dev, linear(t, identity, []float32{0, 0, 0}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustPicture(t, s, numbered(8, 8), Options{Strength: 1})
+	_, err = s.Picture(context.Background(), numbered(9, 8), Options{Strength: 1})
+	var size *SizeError
+	if !errors.As(err, &size) || size.W != 9 || size.H != 8 || !strings.Contains(err.Error(), "9×8 pixels is too large for this machine's memory: out of memory") {
+		t.Errorf("got %v", err)
+	}
+	mustPicture(t, s, numbered(8, 8), Options{Strength: 1}) // still works
+}
+
+func TestMapBytesIsALowerBound(t *testing.T) {
+	s, dev := open(t, random(t, "c3s1-8,d16,R16,u8,c3s1-3"))
+	mustPicture(t, s, numbered(64, 64), Options{Strength: 1})
+	need, err := s.mapBytes(64, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The three largest: conv1.pad, its result, and the input.
+	if least := int64(4 * 64 * 64 * (8 + 8 + 3)); need < least || need > dev.PeakBytes() {
+		t.Errorf("%d bytes are needed, outside %d to the measured %d", need, least, dev.PeakBytes())
+	}
+	// 32 terapixels fit into no machine.
+	if free := freeMemory(); free > 0 {
+		if err := s.fits(1<<23, 1<<22); err == nil || !strings.Contains(err.Error(), "MiB are free") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	s, _ := open(t, linear(t, identity, []float32{0, 0, 0}))
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, c := range []struct {
+		ctx  context.Context
+		p    *images.Picture
+		o    Options
+		want string
+	}{
+		{context.Background(), numbered(2, 2), Options{Strength: 1.5}, "strength 1.5 is not between 0 and 1"},
+		{context.Background(), numbered(2, 2), Options{Strength: float32(math.NaN())}, "strength NaN"},
+		{context.Background(), numbered(2, 2), Options{MaxSize: -1}, "a largest side of -1 pixels"},
+		{context.Background(), &images.Picture{W: 2, H: 2}, Options{Strength: 1}, "a picture of 2×2 with 0 values"},
+		{ended, numbered(2, 2), Options{Strength: 1}, "context canceled"},
+	} {
+		if _, err := s.Picture(c.ctx, c.p, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+
+	// Black where the truth is not a number would hide a broken model.
+	if err := clamp([]float32{300, float32(math.NaN())}); err == nil || !strings.Contains(err.Error(), "not a number") {
+		t.Errorf("got %v", err)
+	}
+
+	broken := linear(t, identity, []float32{0, 0, 0})
+	broken.Weights.Get("conv1.conv2d.bias").Data[0] = float32(math.Inf(1))
+	if _, err := Open(reference.New(1), broken); err == nil || !strings.Contains(err.Error(), `"conv1.conv2d.bias" holds +Inf`) {
+		t.Errorf("got %v", err)
+	}
+
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Picture(context.Background(), numbered(1, 1), Options{Strength: 1}); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("after Close: %v", err)
+	}
+}
