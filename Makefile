@@ -1,0 +1,100 @@
+# GNU make. `make` alone lists the targets.
+#
+# CGO=0 builds and tests the portable version: pure Go, no C compiler, slower.
+CGO      ?= 1
+FUZZTIME ?= 10s
+GO       ?= go
+PYTHON   ?= python3
+
+# Versions of tools are exact: the same commit gives the same findings.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Packages with goroutines of their own. The race detector needs cgo, and makes
+# kernels so slow that the others are left out.
+RACE := ./data ./train ./internal/checkpoint ./internal/images ./internal/stylize
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+ifeq ($(CGO),0)
+TAGS   :=
+CGOENV := CGO_ENABLED=0
+LINT   := lint-portable
+TESTS  := test-portable
+else
+TAGS   := -tags onednn
+CGOENV := CGO_ENABLED=1
+LINT   := lint-portable lint-onednn
+TESTS  := test-portable test-onednn
+RACED  := race
+endif
+
+export GO CGO FUZZTIME
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL: # the targets of a test share two cores, and their order is the cheapest fault first
+.PHONY: help setup build demo test lint lint-onednn lint-portable test-onednn test-portable race \
+	fuzz-short fuzz cross e2e golden bench bench-compare clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what the build needs (Debian, Ubuntu)
+	@scripts/setup.sh
+
+build: setup ## build bin/stylenet (CGO=0: pure Go, slower)
+	$(CGOENV) $(GO) build $(TAGS) -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/stylenet ./cmd/stylenet
+
+demo: build ## train a small style and show it in demo/ (under 5 minutes on 2 cores)
+	bin/stylenet demo -o demo
+
+test: build lint cross $(RACED) fuzz-short e2e $(TESTS) ## run every check (under 20 minutes on 2 cores)
+	@echo 'all checks passed'
+
+lint: setup $(LINT) ## gofmt, go vet, staticcheck
+
+lint-portable:
+	@scripts/gofmt.sh
+	CGO_ENABLED=0 $(GO) vet ./...
+	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...
+
+lint-onednn:
+	$(CGOENV) $(GO) vet -tags onednn ./...
+	$(CGOENV) $(GO) run $(STATICCHECK) -tags onednn ./...
+
+test-portable:
+	CGO_ENABLED=0 scripts/gotest.sh ./...
+
+test-onednn:
+	$(CGOENV) scripts/gotest.sh -tags onednn ./...
+
+race:
+	$(CGOENV) scripts/gotest.sh -race $(TAGS) $(RACE)
+
+fuzz-short:
+	$(CGOENV) scripts/fuzz.sh $(TAGS)
+
+fuzz: FUZZTIME = 5m
+fuzz: setup fuzz-short ## fuzz each target for 5 minutes (FUZZTIME=1h: longer)
+
+# Vet type-checks tests too, which a build does not.
+cross:
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) vet ./...
+
+e2e:
+	scripts/e2e.sh bin/stylenet
+
+golden: ## make the golden files again, by the scripts beside them
+	@PYTHON=$(PYTHON) scripts/golden.sh
+
+bench: build ## run the benchmarks of this machine
+	$(CGOENV) $(GO) test $(TAGS) -run '^$$' -bench . -benchtime 3x ./...
+	bin/stylenet bench train
+	bin/stylenet bench stylize
+
+bench-compare: build ## measure beside PyTorch and ONNX Runtime (installs them)
+	@scripts/setup.sh peers
+	$(PYTHON) bench/compare.py
+
+clean: ## remove what was built, not what was trained
+	rm -rf bin demo coverage.out
