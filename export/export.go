@@ -1,15 +1,20 @@
-// Package export reads trained style networks and writes them for serving: as
-// safetensors, the native model file, and as ONNX.
+// Package export reads trained style networks, writes them for serving (as
+// safetensors, the native model file, and as ONNX), and runs them for other Go
+// programs.
 //
 // It owns what an exported file promises to those who run it without
-// stylenet. It refuses the formats' bytes and running networks.
+// stylenet, and which of a run's files is its model. It refuses the formats'
+// bytes and how a network is run.
 package export
 
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 
 	"stylenet/internal/atomicfile"
+	"stylenet/internal/checkpoint"
 	"stylenet/internal/formats/onnx"
 	"stylenet/internal/model"
 )
@@ -24,6 +29,37 @@ type Model = model.Model
 // state_dict of the PyTorch example's TransformerNet (.pth, or .safetensors).
 // Errors name the file and what is wrong with it.
 func Load(path string) (*Model, error) { return model.Open(path) }
+
+// LoadRun reads the model of a training run: dir is a run (then its newest
+// checkpoint that passes its checksums is taken), a run's folder of
+// checkpoints, or one checkpoint. Each damaged checkpoint that was passed over
+// gives a warning. Errors name the file and what is wrong with it.
+func LoadRun(dir string) (m *Model, warnings []string, err error) {
+	var snapshot *checkpoint.Snapshot
+	if _, err := os.Stat(filepath.Join(dir, "MANIFEST.json")); err == nil {
+		snapshot, err = checkpoint.Read(dir)
+		if err != nil {
+			return nil, nil, err
+		}
+	} else {
+		all := filepath.Join(dir, "checkpoints")
+		if _, err := os.Stat(all); err != nil {
+			all = dir
+		}
+		var passed []checkpoint.Warning
+		snapshot, passed, err = checkpoint.Latest(all)
+		for _, w := range passed {
+			warnings = append(warnings, w.String())
+		}
+		if err != nil {
+			return nil, warnings, err
+		}
+	}
+	if m, err = model.FromTensors(snapshot.Model, snapshot.Metadata); err != nil {
+		return nil, warnings, fmt.Errorf("%s: checkpoint of step %d: %w", dir, snapshot.Step, err)
+	}
+	return m, warnings, nil
+}
 
 // Safetensors writes the native model file: float32 tensors under the names of
 // PyTorch's example, and in the metadata the architecture as JSON

@@ -1,0 +1,226 @@
+package export_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"log"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stylenet/export"
+	"stylenet/internal/checkpoint"
+	"stylenet/internal/devices"
+	"stylenet/internal/images"
+	"stylenet/internal/stylize"
+	"stylenet/internal/testassets"
+	"stylenet/internal/weights"
+)
+
+func ExampleOpen() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	// A network that was not trained stands in for one that was.
+	path := filepath.Join(dir, "starry.safetensors")
+	if err := export.Safetensors(path, tiny(reflectNet)); err != nil {
+		log.Fatal(err)
+	}
+
+	style, err := export.Open(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer style.Close()
+	photo := image.NewRGBA(image.Rect(0, 0, 37, 21)) // or image.Decode(file)
+	painting, err := style.Stylize(photo)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(painting.Bounds().Size())
+	// Output: (37,21)
+}
+
+func TestStylizer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	m := tiny(reflectNet)
+	m.Network.Architecture = "c1s1-3"
+	// Red and blue change places.
+	m.Weights = &weights.Set{}
+	err := errors.Join(m.Weights.Add("conv1.conv2d.weight", []int{3, 3, 1, 1}, []float32{0, 0, 1, 0, 1, 0, 1, 0, 0}),
+		m.Weights.Add("conv1.conv2d.bias", []int{3}, make([]float32, 3)), export.Safetensors(path, m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := export.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := image.NewNRGBA(image.Rect(5, 5, 8, 7))
+	draw.Draw(img, img.Rect, image.NewUniform(color.NRGBA{200, 100, 50, 102}), image.Point{}, draw.Src)
+	out, err := s.Stylize(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := color.NRGBA{50, 100, 200, 102}
+	if out.Bounds() != image.Rect(0, 0, 3, 2) || out.At(2, 1) != want {
+		t.Errorf("%v with %v, want 3×2 with %v", out.Bounds(), out.At(2, 1), want)
+	}
+	if _, err := s.Stylize(image.NewRGBA(image.Rectangle{})); err == nil {
+		t.Error("an empty image was accepted")
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Stylize(img); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("after Close: %v", err)
+	}
+	if _, err := export.Open(path + "x"); err == nil || !strings.Contains(err.Error(), path+"x") {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestLoadRun(t *testing.T) {
+	run := t.TempDir()
+	all := filepath.Join(run, "checkpoints")
+	for step := 1; step <= 2; step++ {
+		m := tiny(reflectNet)
+		m.Weights.Get("in1.bias").Data[0] = float32(step)
+		meta, err := m.Metadata()
+		if err != nil {
+			t.Fatal(err)
+		}
+		snapshot := &checkpoint.Snapshot{Step: step, Model: m.Weights, Metadata: meta, Optimizer: &weights.Set{}}
+		if err := checkpoint.Write(all, snapshot, 9); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(dir string, step float32, warning string) {
+		t.Helper()
+		m, warnings, err := export.LoadRun(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Weights.Get("in1.bias").Data[0]; got != step || m.Recipe != `{"steps":1}` {
+			t.Errorf("%s: checkpoint %v with recipe %q, want %v", dir, got, m.Recipe, step)
+		}
+		if got := strings.Join(warnings, "\n"); (warning == "") != (got == "") || !strings.Contains(got, warning) {
+			t.Errorf("%s: warnings %q, want %q", dir, got, warning)
+		}
+	}
+	check(run, 2, "")
+	check(all, 2, "")
+	check(filepath.Join(all, "step-00000001"), 1, "")
+
+	broken := filepath.Join(all, "step-00000002", "model.safetensors")
+	if err := os.WriteFile(broken, []byte("x"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	check(run, 1, broken+": it is damaged")
+	if _, _, err := export.LoadRun(filepath.Dir(broken)); err == nil || !strings.Contains(err.Error(), broken) {
+		t.Errorf("a damaged checkpoint: %v", err)
+	}
+	if _, _, err := export.LoadRun(t.TempDir()); !errors.Is(err, checkpoint.ErrNone) {
+		t.Errorf("a folder without checkpoints: %v", err)
+	}
+}
+
+// script runs an ONNX model on raw float32 pictures: MODEL, then for each
+// picture WIDTH HEIGHT IN OUT.
+const script = `
+import sys, numpy as np, onnxruntime as ort
+s = ort.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+rest = sys.argv[2:]
+while rest:
+    w, h, src, dst = int(rest[0]), int(rest[1]), rest[2], rest[3]
+    x = np.fromfile(src, "<f4").reshape(1, 3, h, w)
+    s.run(None, {"input": x})[0].astype("<f4").tofile(dst)
+    rest = rest[4:]
+`
+
+// What runs the exported model elsewhere must show the picture that stylenet
+// shows.
+func TestAgreesWithONNXRuntime(t *testing.T) {
+	python := os.Getenv("STYLENET_PEERS_PYTHON")
+	if python == "" {
+		t.Skip("needs a Python with onnxruntime: name it in STYLENET_PEERS_PYTHON")
+	}
+	m, err := export.Load(testassets.Path(t, "models/pytorch-starry.pth"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	photo, err := images.Open(testassets.Path(t, "photos/0000.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	model := filepath.Join(dir, "m.onnx")
+	if err := export.ONNX(model, m); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-c", script, model}
+	var pictures []*images.Picture
+	for i, size := range [][2]int{{1, 1}, {17, 13}, {3, 64}, {101, 67}} {
+		p, err := images.Resize(photo, size[0], size[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := binary.Append(nil, binary.LittleEndian, p.Pix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, dst := filepath.Join(dir, fmt.Sprint(i, ".in")), filepath.Join(dir, fmt.Sprint(i, ".out"))
+		if err := os.WriteFile(src, raw, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		pictures = append(pictures, p)
+		args = append(args, fmt.Sprint(p.W), fmt.Sprint(p.H), src, dst)
+	}
+	if out, err := exec.Command(python, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, exact := range []bool{true, false} {
+		dev, err := devices.Open("auto", devices.Options{Exact: exact})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := stylize.Open(dev, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range pictures {
+			raw, err := os.ReadFile(filepath.Join(dir, fmt.Sprint(i, ".out")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := make([]float32, len(p.Pix))
+			if err := binary.Read(strings.NewReader(string(raw)), binary.LittleEndian, want); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.Picture(t.Context(), p, stylize.Options{Strength: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			worst := 0.
+			for k, v := range want {
+				worst = max(worst, math.Abs(float64(got.Pix[k]-min(max(v, 0), 255))))
+			}
+			t.Logf("%s, exact %v, %d×%d: at most %.4f of 255 apart", dev.Info().Backend, exact, p.W, p.H, worst)
+			if worst > 1 {
+				t.Errorf("%d×%d: %v of 255 apart", p.W, p.H, worst)
+			}
+		}
+		if err := errors.Join(s.Close(), dev.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
