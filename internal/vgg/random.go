@@ -28,8 +28,8 @@ var trainedRMS = [...]float64{
 
 // The pictures that Random measures the layers on.
 const (
-	probes    = 4
-	probeSide = 64
+	probes    = 2
+	probeSide = 48
 )
 
 // Random draws a VGG-19 that was never trained and scales each layer to the
@@ -44,7 +44,7 @@ const (
 // filters keep their sum, and with it brightness and colour.
 //
 // The same seed gives the same weights on every machine, rounding of the last
-// digit aside: the scales are measured on dev, by one pass over four scenes,
+// digit aside: the scales are measured on dev, by one pass over two scenes,
 // and rounded to three digits.
 func Random(dev kernels.Device, seed uint64) (*Weights, error) {
 	net, err := networks.VGG19(deepest, networks.Caffe, false)
@@ -149,13 +149,14 @@ func measure(dev kernels.Device, net *networks.Network, set *weights.Set) (rms [
 	if err != nil {
 		return nil, err
 	}
-	if err := scope.Upload(plan.Input(), probePictures()); err != nil {
+	defer func() { err = errors.Join(err, plan.Close()) }()
+	if err := plan.Device().Upload(plan.Input(), probePictures()); err != nil {
 		return nil, err
 	}
 	plan.Run()
 	for i := range keep {
 		values := make([]float32, plan.Output(i).Shape().Elements())
-		if err := scope.Download(values, plan.Output(i)); err != nil {
+		if err := plan.Device().Download(values, plan.Output(i)); err != nil {
 			return nil, err
 		}
 		var sum float64
