@@ -141,6 +141,17 @@ INLINE double add_up(const double *v, size_t n) {
 INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 INLINE size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
 
+/* A pixel of a span: one float with blk 1, in all lanes. */
+INLINE vf pixel(const float *p, const int blk) { return blk == 1 ? all(*p) : load(p); }
+INLINE void put_pixel(float *p, vf v, const int blk, int streamed) {
+    if (blk == 1)
+        *p = v[0];
+    else if (streamed)
+        stream(p, v);
+    else
+        store(p, v);
+}
+
 /* Below this many floats the start of a parallel region costs more than it
    gains. */
 #define WORTH_THREADS(count) ((count) > 32768)
@@ -242,13 +253,6 @@ INLINE int padded_index(int i, int n, int mode) {
 }
 INLINE int clamp(int i, int low, int high) { return i < low ? low : i > high ? high : i; }
 
-INLINE void copy_pixel(float *dst, const float *src, const int blk) {
-    for (int l = 0; l < blk; l++) dst[l] = src[l];
-}
-INLINE void add_pixel(float *dst, const float *src, const int blk) {
-    for (int l = 0; l < blk; l++) dst[l] += src[l];
-}
-
 INLINE void pad_rows(float *dst, const float *src, sn_dims d, int mode, sn_border b, const int blk) {
     const int h = d.h + b.top + b.bottom, w = d.w + b.left + b.right;
     const int x0 = clamp(b.left, 0, w), x1 = clamp(b.left + d.w, x0, w);
@@ -268,9 +272,9 @@ INLINE void pad_rows(float *dst, const float *src, sn_dims d, int mode, sn_borde
             memset(out + (size_t)x1 * blk, 0, (size_t)(w - x1) * blk * sizeof *out);
         } else {
             for (int x = 0; x < x0; x++)
-                copy_pixel(out + (size_t)x * blk, in + (size_t)padded_index(x - b.left, d.w, mode) * blk, blk);
+                put_pixel(out + (size_t)x * blk, pixel(in + (size_t)padded_index(x - b.left, d.w, mode) * blk, blk), blk, 0);
             for (int x = x1; x < w; x++)
-                copy_pixel(out + (size_t)x * blk, in + (size_t)padded_index(x - b.left, d.w, mode) * blk, blk);
+                put_pixel(out + (size_t)x * blk, pixel(in + (size_t)padded_index(x - b.left, d.w, mode) * blk, blk), blk, 0);
         }
         float *inner = out + (size_t)x0 * blk;
         if (x1 > x0) {
@@ -316,8 +320,9 @@ INLINE void pad_backward_rows(float *dsrc, const float *ddst, sn_dims d, int mod
             if (mode == SN_PAD_ZERO) break;
             for (int x = 0; x < w; x++) {
                 if (x == b.left) x += d.w;
-                if (x < w)
-                    add_pixel(out + (size_t)padded_index(x - b.left, d.w, mode) * blk, in + (size_t)x * blk, blk);
+                if (x >= w) break;
+                float *to = out + (size_t)padded_index(x - b.left, d.w, mode) * blk;
+                put_pixel(to, pixel(to, blk) + pixel(in + (size_t)x * blk, blk), blk, 0);
             }
         }
         if (fresh) memset(out, 0, row * sizeof *out);
@@ -763,22 +768,26 @@ static void k_tanh_backward(float *dsrc, const float *ddst, const float *dst, fl
 }
 
 static void k_sum(float *dst, const float *const *srcs, const float *weights, int nsrcs, size_t count) {
-    const int streamed = nsrcs == 2 && dst != srcs[0] && worth_streaming(dst, count);
-    const int plain = nsrcs == 2 && weights[0] == 1 && weights[1] == 1;
-    EACH_PIECE_OF(count) {
-        const size_t len = least(PIECE, count - at);
+    const int streamed = nsrcs > 1 && dst != srcs[0] && worth_streaming(dst, count);
+    const float w0 = weights[0], last = weights[nsrcs - 1];
+    enum { STEP = 1024 };
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(count))
+    for (size_t at = 0; at < count; at += STEP) {
+        const size_t len = least(STEP, count - at);
+        const float *a = srcs[0] + at, *b = srcs[nsrcs - 1] + at;
         float *out = dst + at;
-        const float *a = srcs[0] + at, *b = nsrcs > 1 ? srcs[1] + at : NULL;
-        const float wa = weights[0], wb = b ? weights[1] : 0;
-        if (!b)
-            MAP(out, len, 0, AT(a) * wa);
-        else if (plain)
-            MAP(out, len, streamed, AT(a) + AT(b));
-        else
-            MAP(out, len, streamed, AT(a) * wa + AT(b) * wb);
-        for (int k = 2; k < nsrcs; k++) {
-            const float *more = srcs[k] + at, w = weights[k];
-            MAP(out, len, 0, AT(out) + AT(more) * w);
+        if (nsrcs == 1)
+            MAP(out, len, 0, AT(a) * w0);
+        else if (nsrcs == 2)
+            MAP(out, len, streamed, AT(a) * w0 + AT(b) * last);
+        else {
+            float sum[STEP];
+            MAP(sum, len, 0, AT(a) * w0);
+            for (int k = 1; k < nsrcs - 1; k++) {
+                const float *x = srcs[k] + at, w = weights[k];
+                MAP(sum, len, 0, AT(sum) + AT(x) * w);
+            }
+            MAP(out, len, streamed, AT(sum) + AT(b) * last);
         }
         stream_end(streamed);
     }
@@ -793,20 +802,10 @@ INLINE void upsample_rows(float *dst, const float *src, sn_dims d, int factor, c
     for (size_t r = 0; r < rows; r++) {
         const float *in = src + r * row;
         float *out = dst + r * wide * factor;
-        if (blk == 1) {
-            for (int x = 0; x < d.w; x++)
-                for (int f = 0; f < factor; f++) out[(size_t)x * factor + f] = in[x];
-            for (int f = 1; f < factor; f++) memcpy(out + f * wide, out, wide * sizeof *out);
-            continue;
-        }
         for (int f = 0; f < factor; f++)
-            for (int x = 0; x < d.w; x++) {
-                const vf v = load(in + (size_t)x * BLK);
-                for (int k = 0; k < factor; k++, out += BLK)
-                    if (streamed)
-                        stream(out, v);
-                    else
-                        store(out, v);
+            for (size_t x = 0; x < row; x += blk) {
+                const vf v = pixel(in + x, blk);
+                for (int k = 0; k < factor; k++, out += blk) put_pixel(out, v, blk, streamed);
             }
         stream_end(streamed);
     }
@@ -820,17 +819,19 @@ static void k_upsample(float *dst, const float *src, sn_dims d, int factor) {
 
 INLINE void upsample_backward_rows(float *dsrc, const float *ddst, sn_dims d, int factor, const int blk) {
     const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * blk, wide = row * factor;
+    const int streamed = blk == BLK && worth_streaming(dsrc, rows * row);
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *wide *factor))
-    for (size_t r = 0; r < rows; r++)
-        for (int x = 0; x < d.w; x++) {
-            const float *in = ddst + r * wide * factor + (size_t)x * factor * blk;
-            float sum[BLK] = {0};
+    for (size_t r = 0; r < rows; r++) {
+        const float *in = ddst + r * wide * factor;
+        float *out = dsrc + r * row;
+        for (int x = 0; x < d.w; x++, in += factor * blk, out += blk) {
+            vf sum = {};
             for (int f = 0; f < factor; f++)
-                for (int k = 0; k < factor; k++)
-#pragma omp simd
-                    for (int l = 0; l < blk; l++) sum[l] += in[f * wide + (size_t)k * blk + l];
-            copy_pixel(dsrc + r * row + (size_t)x * blk, sum, blk);
+                for (int k = 0; k < factor; k++) sum += pixel(in + f * wide + k * blk, blk);
+            put_pixel(out, sum, blk, streamed);
         }
+        stream_end(streamed);
+    }
 }
 static void k_upsample_backward(float *dsrc, const float *ddst, sn_dims d, int factor) {
     if (d.blk == 1)
@@ -839,37 +840,39 @@ static void k_upsample_backward(float *dsrc, const float *ddst, sn_dims d, int f
         upsample_backward_rows(dsrc, ddst, d, factor, BLK);
 }
 
-INLINE float larger(float a, float b) { return (b > a) | (b != b) ? b : a; }
+INLINE vf larger(vf a, vf b) { return pick((b > a) | (b != b), b, a); }
 
-INLINE void pool_rows(float *dst, const float *src, sn_dims d, int kind, const int blk) {
+INLINE void pool_rows(float *dst, const float *src, sn_dims d, const int kind, const int blk) {
     const int h = d.h / 2, w = d.w / 2;
     const size_t rows = (size_t)d.n * spans(d) * h, row = (size_t)d.w * blk;
+    const int streamed = blk == BLK && worth_streaming(dst, rows * w * blk);
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
     for (size_t r = 0; r < rows; r++) {
         const float *in = src + (r / h * d.h + r % h * 2) * row;
         float *out = dst + r * w * blk;
-        if (kind == SN_POOL_MAX)
-            for (int x = 0; x < w; x++, in += 2 * blk, out += blk)
-#pragma omp simd
-                for (int l = 0; l < blk; l++)
-                    out[l] = larger(larger(larger(in[l], in[blk + l]), in[row + l]), in[row + blk + l]);
-        else
-            for (int x = 0; x < w; x++, in += 2 * blk, out += blk)
-#pragma omp simd
-                for (int l = 0; l < blk; l++)
-                    out[l] = 0.25f * ((in[l] + in[blk + l]) + (in[row + l] + in[row + blk + l]));
+        for (int x = 0; x < w; x++, in += 2 * blk, out += blk) {
+            const vf a = pixel(in, blk), b = pixel(in + blk, blk);
+            const vf e = pixel(in + row, blk), f = pixel(in + row + blk, blk);
+            const vf v = kind == SN_POOL_MAX ? larger(larger(larger(a, b), e), f) : 0.25f * ((a + b) + (e + f));
+            put_pixel(out, v, blk, streamed);
+        }
+        stream_end(streamed);
     }
 }
 static void k_pool(float *dst, const float *src, sn_dims d, int kind) {
     if (d.blk == 1)
         pool_rows(dst, src, d, kind, 1);
+    else if (kind == SN_POOL_MAX)
+        pool_rows(dst, src, d, SN_POOL_MAX, BLK);
     else
-        pool_rows(dst, src, d, kind, BLK);
+        pool_rows(dst, src, d, SN_POOL_AVG, BLK);
 }
 
-INLINE void pool_backward_rows(float *dsrc, const float *ddst, const float *src, sn_dims d, int kind, const int blk) {
+INLINE void pool_backward_rows(float *dsrc, const float *ddst, const float *src, sn_dims d, const int kind,
+                               const int blk) {
     const int h = d.h / 2, w = d.w / 2, pairs = (d.h + 1) / 2;
     const size_t rows = (size_t)d.n * spans(d) * pairs, row = (size_t)d.w * blk;
+    const int streamed = blk == BLK && worth_streaming(dsrc, sn_count(d));
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
     for (size_t r = 0; r < rows; r++) {
         const int y = (int)(r % pairs);
@@ -881,34 +884,34 @@ INLINE void pool_backward_rows(float *dsrc, const float *ddst, const float *src,
         }
         const float *in = src + at, *dy = ddst + (r / pairs * h + y) * w * blk;
         for (int x = 0; x < w; x++, in += 2 * blk, out += 2 * blk, dy += blk) {
-            if (kind == SN_POOL_MAX)
-#pragma omp simd
-                for (int l = 0; l < blk; l++) {
-                    const float b = larger(in[l], in[blk + l]), c = larger(b, in[row + l]);
-                    const float e = larger(c, in[row + blk + l]);
-                    /* the first that equals the maximum; the last if it is NaN */
-                    const int i0 = in[l] == e, i1 = !i0 & (in[blk + l] == e), i2 = !(i0 | i1) & (in[row + l] == e);
-                    out[l] = i0 ? dy[l] : 0;
-                    out[blk + l] = i1 ? dy[l] : 0;
-                    out[row + l] = i2 ? dy[l] : 0;
-                    out[row + blk + l] = i0 | i1 | i2 ? 0 : dy[l];
-                }
-            else
-#pragma omp simd
-                for (int l = 0; l < blk; l++) {
-                    const float v = 0.25f * dy[l];
-                    out[l] = v, out[blk + l] = v, out[row + l] = v, out[row + blk + l] = v;
-                }
+            vf g = pixel(dy, blk), ga, gb, ge, gf;
+            if (kind == SN_POOL_MAX) {
+                const vf a = pixel(in, blk), b = pixel(in + blk, blk), e = pixel(in + row, blk);
+                const vf most = larger(larger(larger(a, b), e), pixel(in + row + blk, blk));
+                /* to the first that equals the maximum, the last if it is NaN */
+                const vi is_a = a == most, is_b = ~is_a & (b == most), is_e = ~(is_a | is_b) & (e == most);
+                ga = keep(is_a, g), gb = keep(is_b, g), ge = keep(is_e, g), gf = keep(~(is_a | is_b | is_e), g);
+            } else
+                ga = gb = ge = gf = 0.25f * g;
+            put_pixel(out, ga, blk, streamed);
+            put_pixel(out + blk, gb, blk, streamed);
+            put_pixel(out + row, ge, blk, streamed);
+            put_pixel(out + row + blk, gf, blk, streamed);
         }
-        if (d.w % 2)
-            for (int l = 0; l < blk; l++) out[l] = 0, out[row + l] = 0;
+        if (d.w % 2) {
+            put_pixel(out, (vf){}, blk, streamed);
+            put_pixel(out + row, (vf){}, blk, streamed);
+        }
+        stream_end(streamed);
     }
 }
 static void k_pool_backward(float *dsrc, const float *ddst, const float *src, sn_dims d, int kind) {
     if (d.blk == 1)
         pool_backward_rows(dsrc, ddst, src, d, kind, 1);
+    else if (kind == SN_POOL_MAX)
+        pool_backward_rows(dsrc, ddst, src, d, SN_POOL_MAX, BLK);
     else
-        pool_backward_rows(dsrc, ddst, src, d, kind, BLK);
+        pool_backward_rows(dsrc, ddst, src, d, SN_POOL_AVG, BLK);
 }
 
 /* ---- Gram matrices ---- */
@@ -957,19 +960,18 @@ INLINE void gram_tile(float *dst, int c, int row0, int col0, const float *a, con
 static void gram_blocks(float *dst, int c, const float *f, size_t block, int i, int j0, int j1, size_t px, float scale,
                         int fresh) {
     const float *a = f + i * block;
-    for (size_t p = 0; p < px; p += GRAM_RUN) {
-        const size_t run = least(GRAM_RUN, px - p);
-        int j = j0;
-        if ((j1 - j) % 2) {
-            gram_tile(dst, c, i * BLK, j * BLK, a + p * BLK, f + j * block + p * BLK, block, run, scale, fresh, BLK, 1);
-            j++;
-        }
-        for (; j < j1; j += 2)
-            for (int r = 0; r < BLK; r += BLK / 2)
-                gram_tile(dst, c, i * BLK + r, j * BLK, a + p * BLK + r, f + j * block + p * BLK, block, run, scale, fresh,
-                          BLK / 2, 2);
-        fresh = 0;
+    int j = j0;
+    if ((j1 - j) % 2) {
+        for (size_t p = 0; p < px; p += GRAM_RUN)
+            gram_tile(dst, c, i * BLK, j * BLK, a + p * BLK, f + j * block + p * BLK, block, least(GRAM_RUN, px - p),
+                      scale, fresh && p == 0, BLK, 1);
+        j++;
     }
+    for (; j < j1; j += 2)
+        for (size_t p = 0; p < px; p += GRAM_RUN)
+            for (int r = 0; r < BLK; r += BLK / 2)
+                gram_tile(dst, c, i * BLK + r, j * BLK, a + p * BLK + r, f + j * block + p * BLK, block,
+                          least(GRAM_RUN, px - p), scale, fresh && p == 0, BLK / 2, 2);
 }
 
 static void gram_plain(float *dst, const float *src, sn_dims d, double scale) {
