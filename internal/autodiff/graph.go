@@ -39,6 +39,7 @@ type Graph struct {
 	params   []*Node
 	anchor   *Node
 	anchored bool
+	statistics []Statistics
 	// one is made before any array is released: what is written once may not
 	// share memory with what is written in every step.
 	one *value
@@ -350,6 +351,9 @@ func (m *Machine) Gradient(i int) kernels.Array { return m.Value(m.gradients[i])
 
 // Value is a kept node's array. It exists after the first step.
 func (m *Machine) Value(n *Node) kernels.Array { return m.g.values[n].array }
+
+// Statistics lists the trained batch norms.
+func (m *Machine) Statistics() []Statistics { return m.g.statistics }
 
 // Device is the scope that owns the graph's arrays: kernels that read them,
 // such as an optimiser's, are bound through it.

@@ -279,6 +279,12 @@ func (b *networkBuilder) norm(name string, out kernels.Shape, x *Node, n kernels
 		q, err = b.parameter(s)
 		return p, q, err
 	}
+	if n.Batch && b.trainable {
+		b.statistics = append(b.statistics, Statistics{
+			Name: name, Count: out.N * out.H * out.W, Eps: n.Eps,
+			Mean: func() kernels.Array { return mean.array }, InvStd: func() kernels.Array { return invstd.array },
+		})
+	}
 	return b.unary("norm "+name, out, func(dst kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
 		var err error
 		if mean, invstd, err = pair(n.Stats(in[0].Shape())); err != nil {
@@ -304,6 +310,16 @@ func (b *networkBuilder) norm(name string, out kernels.Shape, x *Node, n kernels
 		db, err := b.side("norm backward shift "+name, shape, func() *value { return dbeta }, dx)
 		return gorgonia.Nodes{dx, dg, db}, err
 	}, x, gamma, beta)
+}
+
+// Statistics are what a batch norm saw in the last step: the mean and
+// 1/√(variance + Eps) of each channel over Count values. The arrays exist
+// after the first step.
+type Statistics struct {
+	Name         string // of the layer
+	Count        int
+	Eps          float32
+	Mean, InvStd func() kernels.Array
 }
 
 func (g *Graph) relu(out kernels.Shape, x *Node) (*Node, error) {

@@ -56,6 +56,10 @@ func (p *Plan) Run() {
 	}
 }
 
+// Device is the scope that owns the plan's arrays: kernels that read them are
+// bound through it.
+func (p *Plan) Device() kernels.Device { return p.scope }
+
 // Close frees the plan's memory.
 func (p *Plan) Close() error { return p.scope.Close() }
 

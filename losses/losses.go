@@ -1,0 +1,183 @@
+// Package losses adds the perceptual losses of Johnson, Alahi and Fei-Fei 2016
+// to an expression graph: content, style and total variation.
+//
+// It owns what the losses are made of and how their terms are weighed. It
+// refuses to compute (kernels do), to differentiate (package autodiff does)
+// and to know where photos and paintings come from.
+package losses
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"stylenet/internal/autodiff"
+	"stylenet/internal/inference"
+	"stylenet/internal/kernels"
+	"stylenet/internal/networks"
+)
+
+// Layer is a layer of VGG-19, such as "relu3_3", and the weight of its loss.
+type Layer struct {
+	Name   string
+	Weight float64
+}
+
+// Recipe weighs the terms:
+//
+//	loss = Σ content + Σ style + total variation
+//
+// with, for each layer, Weight times the mean squared difference of features
+// (content layers) or of Gram matrices F·Fᵀ/(C·H·W) (style layers), and
+// TotalVariation times the sum over the batch of the squared differences of
+// neighbouring pixels.
+type Recipe struct {
+	Content, Style []Layer
+	TotalVariation float64
+}
+
+// Deepest is the layer up to which the loss network is needed.
+func (r Recipe) Deepest() string { return deepest(append(Names(r.Content), Names(r.Style)...)) }
+
+// DeepestContent is the layer up to which the features of the photos are
+// needed.
+func (r Recipe) DeepestContent() string { return deepest(Names(r.Content)) }
+
+// deepest relies on VGG-19's names sorting by depth.
+func deepest(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return slices.Max(names)
+}
+
+// Names lists the layers' names.
+func Names(layers []Layer) []string {
+	names := make([]string, len(layers))
+	for i, l := range layers {
+		names[i] = l.Name
+	}
+	return names
+}
+
+// Targets are what the results are compared with, in the order of the recipe's
+// layers: the photos' features, shape (N, C, H, W), and the style image's Gram
+// matrices, shape (1, 1, C, C).
+type Targets struct {
+	Content, Style []kernels.Array
+}
+
+// Terms are the scalar nodes of a loss. Content and Style hold one term for
+// each layer, before its weight; TotalVariation is nil where it is turned off.
+type Terms struct {
+	Total          *autodiff.Node
+	Content, Style []*autodiff.Node
+	TotalVariation *autodiff.Node
+}
+
+// Perceptual adds the loss of the pictures y, shape (N, 3, H, W), RGB 0-255,
+// measured by the loss network vgg, which is not trained.
+func Perceptual(g *autodiff.Graph, vgg *networks.Network, arrays inference.Arrays, y *autodiff.Node, targets Targets, r Recipe) (*Terms, error) {
+	if len(targets.Content) != len(r.Content) || len(targets.Style) != len(r.Style) {
+		return nil, fmt.Errorf("losses: %d content and %d style targets for %d and %d layers",
+			len(targets.Content), len(targets.Style), len(r.Content), len(r.Style))
+	}
+	if len(r.Content)+len(r.Style) == 0 {
+		return nil, errors.New("losses: no content or style layers")
+	}
+	readers := 1
+	if r.TotalVariation > 0 {
+		readers = 2
+	}
+	pictures, err := g.Fork(y, readers)
+	if err != nil {
+		return nil, err
+	}
+	features, err := g.Network(vgg, arrays, pictures[0], false, append(Names(r.Content), Names(r.Style)...)...)
+	if err != nil {
+		return nil, err
+	}
+	t := &Terms{}
+	var nodes []*autodiff.Node
+	var weights []float32
+	add := func(n *autodiff.Node, weight float64) {
+		g.Keep(n)
+		nodes, weights = append(nodes, n), append(weights, float32(weight))
+	}
+	for i, l := range r.Content {
+		n, err := compare(g, "content target "+l.Name, features[i], targets.Content[i])
+		if err != nil {
+			return nil, err
+		}
+		t.Content = append(t.Content, n)
+		add(n, l.Weight)
+	}
+	for i, l := range r.Style {
+		gram, err := g.Gram(features[len(r.Content)+i])
+		if err != nil {
+			return nil, err
+		}
+		n, err := compare(g, "style target "+l.Name, gram, targets.Style[i])
+		if err != nil {
+			return nil, err
+		}
+		t.Style = append(t.Style, n)
+		add(n, l.Weight)
+	}
+	if r.TotalVariation > 0 {
+		if t.TotalVariation, err = g.TotalVariation(pictures[1]); err != nil {
+			return nil, err
+		}
+		add(t.TotalVariation, r.TotalVariation)
+	}
+	t.Total, err = g.WeightedSum(nodes, weights)
+	return t, err
+}
+
+func compare(g *autodiff.Graph, name string, x *autodiff.Node, target kernels.Array) (*autodiff.Node, error) {
+	n, err := g.Input(name, target)
+	if err != nil {
+		return nil, err
+	}
+	return g.MSE(x, n)
+}
+
+// GramMatrices returns the Gram matrices of a picture at the recipe's style
+// layers, in their order: for each layer C·C values, row by row.
+// pixels is one picture, RGB 0-255, in C, H, W order.
+func GramMatrices(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, pixels []float32, h, w int, layers []Layer) (_ [][]float32, err error) {
+	keep := make([]int, len(layers))
+	for i, l := range layers {
+		if keep[i], err = vgg.Find(l.Name); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := inference.Compile(dev, vgg, arrays, 1, h, w, keep...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, plan.Close()) }()
+	if err := plan.Device().Upload(plan.Input(), pixels); err != nil {
+		return nil, err
+	}
+	plan.Run()
+	grams := make([][]float32, len(layers))
+	for i := range layers {
+		features := plan.Output(i)
+		c := features.Shape().C
+		matrix, err := plan.Device().NewParameter(kernels.Shape{N: 1, C: 1, H: c, W: c})
+		if err != nil {
+			return nil, err
+		}
+		gram, err := plan.Device().Gram(matrix, features)
+		if err != nil {
+			return nil, err
+		}
+		gram()
+		grams[i] = make([]float32, c*c)
+		if err := plan.Device().Download(grams[i], matrix); err != nil {
+			return nil, err
+		}
+	}
+	return grams, nil
+}

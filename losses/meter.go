@@ -1,0 +1,129 @@
+package losses
+
+import (
+	"errors"
+
+	"stylenet/internal/inference"
+	"stylenet/internal/kernels"
+	"stylenet/internal/networks"
+)
+
+// Meter measures the content and style loss of finished pictures, one at a
+// time, without gradients.
+type Meter struct {
+	dev           kernels.Device
+	recipe        Recipe
+	photo, result *inference.Plan // photo is nil without content layers
+	kernels       []kernels.Kernel
+	values        []kernels.Array // content layers, then style layers
+}
+
+// NewMeter makes a meter for pictures of h×w pixels. style holds the Gram
+// matrices of Targets.
+func NewMeter(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, style []kernels.Array, r Recipe, h, w int) (_ *Meter, err error) {
+	m := &Meter{dev: dev.Scope(), recipe: r}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Close())
+		}
+	}()
+	keep := func(layers []Layer) ([]int, error) {
+		indices := make([]int, len(layers))
+		for i, l := range layers {
+			var err error
+			if indices[i], err = vgg.Find(l.Name); err != nil {
+				return nil, err
+			}
+		}
+		return indices, nil
+	}
+	content, err := keep(r.Content)
+	if err != nil {
+		return nil, err
+	}
+	styles, err := keep(r.Style)
+	if err != nil {
+		return nil, err
+	}
+	owner := m.dev
+	if len(content) > 0 {
+		if m.photo, err = inference.Compile(owner, vgg, arrays, 1, h, w, content...); err != nil {
+			return nil, err
+		}
+		owner = m.photo.Device()
+	}
+	if m.result, err = inference.Compile(owner, vgg, arrays, 1, h, w, append(content, styles...)...); err != nil {
+		return nil, err
+	}
+	scope := m.result.Device()
+	compare := func(a, b kernels.Array) error {
+		value, err := scope.NewParameter(kernels.Scalar())
+		if err != nil {
+			return err
+		}
+		k, err := scope.MSE(value, a, b)
+		m.values, m.kernels = append(m.values, value), append(m.kernels, k)
+		return err
+	}
+	for i := range content {
+		if err := compare(m.result.Output(i), m.photo.Output(i)); err != nil {
+			return nil, err
+		}
+	}
+	for i := range styles {
+		features := m.result.Output(len(content) + i)
+		c := features.Shape().C
+		matrix, err := scope.NewParameter(kernels.Shape{N: 1, C: 1, H: c, W: c})
+		if err != nil {
+			return nil, err
+		}
+		gram, err := scope.Gram(matrix, features)
+		if err != nil {
+			return nil, err
+		}
+		m.kernels = append(m.kernels, gram)
+		if err := compare(matrix, style[i]); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Measure returns the loss of each content and style layer, before its weight,
+// of a result against its photo: both (3, h, w), RGB 0-255.
+func (m *Meter) Measure(photo, result []float32) (content, style []float64, err error) {
+	if m.photo != nil {
+		if err := m.photo.Device().Upload(m.photo.Input(), photo); err != nil {
+			return nil, nil, err
+		}
+		m.photo.Run()
+	}
+	scope := m.result.Device()
+	if err := scope.Upload(m.result.Input(), result); err != nil {
+		return nil, nil, err
+	}
+	m.result.Run()
+	for _, k := range m.kernels {
+		k()
+	}
+	values := make([]float64, len(m.values))
+	for i, a := range m.values {
+		var v [1]float32
+		if err := scope.Download(v[:], a); err != nil {
+			return nil, nil, err
+		}
+		values[i] = float64(v[0])
+	}
+	return values[:len(m.recipe.Content)], values[len(m.recipe.Content):], nil
+}
+
+// Close frees the meter's memory.
+func (m *Meter) Close() error {
+	var errs []error
+	for _, p := range []*inference.Plan{m.result, m.photo} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	return errors.Join(append(errs, m.dev.Close())...)
+}

@@ -1,0 +1,213 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"stylenet/data"
+	"stylenet/internal/atomicfile"
+	"stylenet/internal/checkpoint"
+	"stylenet/internal/images"
+	"stylenet/internal/kernels"
+	"stylenet/internal/stylize"
+	"stylenet/internal/weights"
+)
+
+// openDirectory writes the configuration and opens the log, cut to where the
+// checkpoint stands. A new run gets a checkpoint of step 0, so that one exists
+// at every moment.
+func (r *Run) openDirectory(from *checkpoint.Snapshot) error {
+	yaml, err := r.config.YAML()
+	if err != nil {
+		return err
+	}
+	err = atomicfile.Write(filepath.Join(r.dir, "config.yaml"), 0o666, func(w io.Writer) error {
+		_, err := w.Write(yaml)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if r.metrics, err = os.OpenFile(filepath.Join(r.dir, "metrics.jsonl"), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
+		return err
+	}
+	var length int64
+	if from != nil {
+		length = from.MetricsBytes
+	}
+	if info, err := r.metrics.Stat(); err != nil {
+		return err
+	} else if info.Size() < length {
+		r.warn(fmt.Errorf("%s is shorter than at the checkpoint of step %d: some of its lines are lost", r.metrics.Name(), r.step))
+		length = info.Size()
+	}
+	if err := r.metrics.Truncate(length); err != nil {
+		return err
+	}
+	if _, err := r.metrics.Seek(length, io.SeekStart); err != nil {
+		return err
+	}
+	if err := r.trimEvaluations(); err != nil {
+		return err
+	}
+	if from == nil {
+		return r.checkpoint()
+	}
+	return nil
+}
+
+func (r *Run) warn(err error) {
+	if r.options.Warn != nil {
+		r.options.Warn(err)
+	}
+}
+
+// log appends a line to metrics.jsonl.
+func (r *Run) log(m Metrics) error {
+	line, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if _, err := r.metrics.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	if r.options.Observe != nil {
+		r.options.Observe(m)
+	}
+	return nil
+}
+
+// checkpoint writes a snapshot of the run as it stands.
+func (r *Run) checkpoint() error {
+	// A crash may not leave a checkpoint that knows more of the log than the
+	// disk does.
+	if err := r.metrics.Sync(); err != nil {
+		return err
+	}
+	length, err := r.metrics.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	yaml, err := r.config.YAML()
+	if err != nil {
+		return err
+	}
+	state, err := json.Marshal(cursorState{Data: r.cursor})
+	if err != nil {
+		return err
+	}
+	s := &checkpoint.Snapshot{
+		Step: r.step, Seed: r.config.Train.Seed, ElapsedSeconds: r.elapsed, MetricsBytes: length,
+		Version: r.options.Version, Config: string(yaml), State: state, Optimizer: &weights.Set{},
+	}
+	if s.Model, err = r.weights(); err != nil {
+		return err
+	}
+	if s.Metadata, err = r.model.Metadata(); err != nil {
+		return err
+	}
+	for i, name := range r.names {
+		if err := r.addMoments(s.Optimizer, i, name); err != nil {
+			return err
+		}
+	}
+	return checkpoint.Write(filepath.Join(r.dir, "checkpoints"), s, r.config.Train.KeepCheckpoints)
+}
+
+func (r *Run) addMoments(set *weights.Set, i int, name string) error {
+	shape := r.model.Weights.Get(name).Shape
+	for _, moment := range []struct {
+		prefix string
+		array  kernels.Array
+	}{{"m.", r.m[i]}, {"v.", r.v[i]}} {
+		values := make([]float32, weights.Elements(shape))
+		if err := r.dev.Download(values, moment.array); err != nil {
+			return err
+		}
+		if err := set.Add(moment.prefix+name, shape, values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openPreview opens the photo of the previews: the configured one, or the
+// folder's first that can be read.
+func (r *Run) openPreview() error {
+	t := r.config.Train
+	if t.PreviewImage != "" {
+		p, err := images.Open(t.PreviewImage)
+		if err != nil {
+			return fmt.Errorf("train.preview_image: %w", err)
+		}
+		r.previewPicture, err = images.FitWithin(p, previewSide)
+		return err
+	}
+	files, err := data.List(r.config.Data.Dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if p, err := images.Open(filepath.Join(r.config.Data.Dir, filepath.FromSlash(f))); err == nil && min(p.W, p.H) >= data.DefaultMinSide {
+			r.previewPicture, err = images.FitWithin(p, previewSide)
+			return err
+		}
+	}
+	return errors.New("no photo can be read for the previews")
+}
+
+// previewSide bounds the long side of previews, in pixels.
+const previewSide = 512
+
+// preview stylizes the preview photo with the network as it stands.
+func (r *Run) preview(ctx context.Context) (err error) {
+	if _, err := r.weights(); err != nil {
+		return err
+	}
+	s, err := stylize.Open(r.dev, r.model)
+	if err != nil {
+		return fmt.Errorf("preview: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	p, err := s.Picture(ctx, r.previewPicture, stylize.Options{Strength: 1})
+	if err != nil {
+		return fmt.Errorf("preview: %w", err)
+	}
+	dir := filepath.Join(r.dir, "previews")
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, fmt.Sprintf("step-%08d.png", r.step))
+	if err := images.Save(path, p, images.SaveOptions{}); err != nil {
+		return err
+	}
+	if r.options.Preview != nil {
+		r.options.Preview(path)
+	}
+	return nil
+}
+
+// trimEvaluations drops the evaluations of steps after the checkpoint.
+func (r *Run) trimEvaluations() error {
+	path := filepath.Join(r.dir, "eval.jsonl")
+	lines, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	kept := keepUntil(lines, r.step)
+	if len(kept) == len(lines) {
+		return nil
+	}
+	return atomicfile.Write(path, 0o666, func(w io.Writer) error {
+		_, err := w.Write(kept)
+		return err
+	})
+}

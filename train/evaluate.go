@@ -1,0 +1,143 @@
+package train
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"stylenet/data"
+	"stylenet/internal/images"
+	"stylenet/internal/inference"
+	"stylenet/losses"
+)
+
+// Evaluation is a line of eval.jsonl: the mean losses on held-out photos, with
+// their weights, of results clamped to 0-255. Loss is content plus style.
+type Evaluation struct {
+	Step    int     `json:"step"`
+	Photos  int     `json:"photos"`
+	Loss    float64 `json:"loss"`
+	Content float64 `json:"content"`
+	Style   float64 `json:"style"`
+}
+
+// Evaluations use the first 16 photos of the folder that can be read, their
+// centres at 256².
+const (
+	evaluationPhotos = 16
+	evaluationSize   = 256
+)
+
+// evaluate appends a line to eval.jsonl where data.holdout is set.
+func (r *Run) evaluate() (err error) {
+	if r.config.Data.Holdout == "" {
+		return nil
+	}
+	photos, err := holdout(r.config.Data.Holdout)
+	if err != nil {
+		return err
+	}
+	set, err := r.weights()
+	if err != nil {
+		return err
+	}
+	dev := r.dev.Scope()
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	arrays, err := inference.Upload(dev, r.net, set)
+	if err != nil {
+		return err
+	}
+	plan, err := inference.Compile(dev, r.net, arrays, 1, evaluationSize, evaluationSize)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, plan.Close()) }()
+	result := make([]float32, 3*evaluationSize*evaluationSize)
+	meter, err := losses.NewMeter(dev, r.lossNet, r.lossArrays, r.styleTargets, r.recipe, evaluationSize, evaluationSize)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, meter.Close()) }()
+	e := Evaluation{Step: r.step, Photos: len(photos)}
+	for _, p := range photos {
+		if err := plan.Device().Upload(plan.Input(), p); err != nil {
+			return err
+		}
+		plan.Run()
+		if err := plan.Device().Download(result, plan.Output(0)); err != nil {
+			return err
+		}
+		for i, v := range result {
+			result[i] = min(max(v, 0), 255)
+		}
+		content, style, err := meter.Measure(p, result)
+		if err != nil {
+			return err
+		}
+		for i, l := range r.recipe.Content {
+			e.Content += l.Weight * content[i] / float64(len(photos))
+		}
+		for i, l := range r.recipe.Style {
+			e.Style += l.Weight * style[i] / float64(len(photos))
+		}
+	}
+	e.Loss = e.Content + e.Style
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(r.dir, "eval.jsonl"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(line, '\n'))
+	if err = errors.Join(err, f.Close()); err == nil && r.options.Eval != nil {
+		r.options.Eval(e)
+	}
+	return err
+}
+
+// holdout reads the centres of the first photos of a folder.
+func holdout(dir string) ([][]float32, error) {
+	files, err := data.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("data.holdout: %w", err)
+	}
+	var photos [][]float32
+	for _, f := range files {
+		if len(photos) == evaluationPhotos {
+			break
+		}
+		p, err := images.Open(filepath.Join(dir, filepath.FromSlash(f)))
+		if err != nil || min(p.W, p.H) < data.DefaultMinSide {
+			continue
+		}
+		w, h := images.ShortSide(p.W, p.H, evaluationSize)
+		if p, err = images.Resize(p, w, h); err != nil {
+			return nil, err
+		}
+		if p, err = images.Crop(p, (w-evaluationSize)/2, (h-evaluationSize)/2, evaluationSize, evaluationSize); err != nil {
+			return nil, err
+		}
+		photos = append(photos, p.Pix)
+	}
+	if len(photos) == 0 {
+		return nil, fmt.Errorf("data.holdout: no photo in %s can be read", dir)
+	}
+	return photos, nil
+}
+
+// keepUntil returns the lines of eval.jsonl up to a step.
+func keepUntil(lines []byte, step int) []byte {
+	var kept []byte
+	for line := range bytes.Lines(lines) {
+		var e Evaluation
+		if json.Unmarshal(line, &e) == nil && e.Step <= step {
+			kept = append(kept, line...)
+		}
+	}
+	return kept
+}
