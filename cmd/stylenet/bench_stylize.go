@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stylenet/export"
+	"stylenet/internal/images"
+	"stylenet/internal/networks"
+	"stylenet/internal/stylize"
+)
+
+type benchStylizeOptions struct {
+	model string
+	size  string
+	runs  int
+	exact bool
+	json  bool
+}
+
+type benchStylizeReport struct {
+	measurement
+	Width        int    `json:"width"`
+	Height       int    `json:"height"`
+	Architecture string `json:"architecture"`
+	Exact        bool   `json:"exact"`
+}
+
+func newBenchStylizeCmd() *cobra.Command {
+	o := &benchStylizeOptions{}
+	cmd := &cobra.Command{
+		Use:   "stylize",
+		Short: "Measure how fast pictures are stylized",
+		Long: `Measure how fast one picture after the other is stylized, without reading and
+writing files: the median of the runs, after one run that is not counted. The
+network is that of a model, or the paper's with random weights.`,
+		Example: `  stylenet bench stylize
+  stylenet bench stylize --size 1920x1080 --runs 5 --json
+  stylenet bench stylize --model starry.safetensors --threads 1`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.model, "model", "m", "", "the model file or run (default: the paper's network)")
+	flags.StringVar(&o.size, "size", "256", "the picture in pixels: SIDE or WIDTHxHEIGHT")
+	flags.IntVar(&o.runs, "runs", 10, "the number of runs that are counted")
+	flags.BoolVar(&o.exact, "exact", false, "no approximate kernels")
+	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
+	completeFiles(cmd, "model", "safetensors", "pth")
+	complete(cmd, "size", "256", "512", "1024", "1920x1080")
+	return cmd
+}
+
+func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
+	w, h, err := parseSize(o.size)
+	if err != nil {
+		return usagef(cmd, "--size %q: %w", o.size, err)
+	}
+	if o.runs < 1 {
+		return usagef(cmd, "--runs %d: give 1 or more", o.runs)
+	}
+	m, err := o.load(cmd)
+	if err != nil {
+		return err
+	}
+	dev, err := openDevice(cmd, o.exact)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	s, err := stylize.Open(dev, m)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+
+	p := images.New(w, h)
+	noise := rand.New(rand.NewPCG(1, 1))
+	for i := range p.Pix {
+		p.Pix[i] = 255 * noise.Float32()
+	}
+	var seconds []float64
+	bar := newProgress(cmd, o.runs+1, "measuring")
+	for i := range o.runs + 1 {
+		start := time.Now()
+		if _, err := s.Picture(cmd.Context(), p, stylize.Options{Strength: 1}); err != nil {
+			return err
+		}
+		if i > 0 {
+			seconds = append(seconds, time.Since(start).Seconds())
+		}
+		_ = bar.Add(1) // a terminal that is gone does not matter
+	}
+	info := dev.Info()
+	r := benchStylizeReport{measurement: measure(seconds, 1), Width: w, Height: h, Architecture: m.Network.Architecture, Exact: info.Exact}
+	r.Device, r.Threads = info.Backend, info.Threads
+	if o.json {
+		return printJSON(cmd, r)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d×%d on %s with %d threads: %.2f images/s, %.4f s each (median of %d), peak %.0f MiB\n",
+		w, h, r.Device, r.Threads, r.ImagesPerSecond, r.Seconds, r.Runs, r.PeakMiB)
+	return err
+}
+
+func (o *benchStylizeOptions) load(cmd *cobra.Command) (*export.Model, error) {
+	if o.model != "" {
+		return loadModel(cmd, o.model)
+	}
+	j := networks.Johnson{Architecture: networks.JohnsonArchitecture, Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}
+	net, err := j.Build()
+	if err != nil {
+		return nil, err
+	}
+	set, err := net.Init(1)
+	return &export.Model{Network: j, Weights: set}, err
+}
+
+// parseSize reads SIDE or WIDTHxHEIGHT.
+func parseSize(s string) (w, h int, err error) {
+	a, b, found := strings.Cut(strings.ToLower(s), "x")
+	if !found {
+		b = a
+	}
+	w, errW := strconv.Atoi(a)
+	h, errH := strconv.Atoi(b)
+	if errW != nil || errH != nil || w < 1 || h < 1 || w > 1<<16 || h > 1<<16 {
+		return 0, 0, errors.New("give pixels such as 256 or 1920x1080")
+	}
+	return w, h, nil
+}

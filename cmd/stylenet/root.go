@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"stylenet/internal/devices"
+	"stylenet/internal/kernels"
+)
+
+// newRootCmd builds the command line. Nothing of it is shared between calls.
+func newRootCmd() *cobra.Command {
+	root := group(&cobra.Command{
+		Use:   "stylenet",
+		Short: "Train style-transfer networks and run them on pictures",
+		Long: `stylenet trains a network that repaints photos in the style of a painting
+(Johnson et al. 2016), and runs it on pictures of any size.`,
+		Example: `  stylenet init                                    # write a commented stylenet.yaml
+  stylenet train stylenet.yaml --out runs/starry   # learn the style
+  stylenet export runs/starry -o starry.safetensors
+  stylenet stylize --model starry.safetensors photo.jpg -o painted.png`,
+		Version:       buildInfo().Version,
+		SilenceErrors: true, // main reports them
+		SilenceUsage:  true,
+	},
+		newInitCmd(), newDataCmd(), newExportCmd(), newStylizeCmd(),
+		newBenchCmd(), newDevicesCmd(), newVersionCmd(),
+	)
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
+	flags := root.PersistentFlags()
+	flags.String("device", "auto", "what computes: auto, cpu, "+strings.Join(devices.Names(), ", "))
+	flags.Int("threads", 0, "processor threads to compute with (0: one for each processor)")
+	complete(root, "device", append([]string{"auto", "cpu"}, devices.Names()...)...)
+	return root
+}
+
+// openDevice opens the device of the flags --device and --threads.
+func openDevice(cmd *cobra.Command, exact bool) (kernels.Device, error) {
+	name, err := cmd.Flags().GetString("device")
+	if err != nil {
+		return nil, err
+	}
+	threads, err := cmd.Flags().GetInt("threads")
+	if err != nil {
+		return nil, err
+	}
+	if threads < 0 {
+		return nil, usagef(cmd, "--threads is %d; give 1 or more, or 0 for one for each processor", threads)
+	}
+	dev, err := devices.Open(name, devices.Options{Threads: threads, Exact: exact})
+	if err != nil {
+		return nil, &hinted{err, "stylenet devices lists what this build has"}
+	}
+	return dev, nil
+}
+
+// complete makes the shell offer values for a flag.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(fmt.Sprintf("completion of --%s: %v", flag, err)) // the flag does not exist
+	}
+}
+
+// completeFiles makes the shell offer files with those extensions for a flag.
+func completeFiles(cmd *cobra.Command, flag string, extensions ...string) {
+	if err := cmd.MarkFlagFilename(flag, extensions...); err != nil {
+		panic(fmt.Sprintf("completion of --%s: %v", flag, err)) // the flag does not exist
+	}
+}
