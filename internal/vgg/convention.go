@@ -1,6 +1,7 @@
 package vgg
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -47,9 +48,12 @@ func (f *file) agree(config string, metadata map[string]string) error {
 		add("the checksum", networks.Torchvision)
 	}
 	if len(claims) == 0 {
-		return fmt.Errorf("the file does not say what input its weights expect: set vgg.convention (`--convention` of `weights import`) to "+
-			"%s (RGB 0-255 minus the mean), %s (the same in BGR order, as the authors' weights come) or %s (RGB 0-1, normalised)",
-			networks.Caffe, networks.CaffeBGR, networks.Torchvision)
+		return &advised{
+			errors.New("the file does not say what input its weights expect: set vgg.convention"),
+			fmt.Sprintf("stylenet weights import FILE --convention C takes it in once for all; C is "+
+				"%s (RGB 0-255 minus the mean), %s (the same in BGR order, as the authors' weights come) or %s (RGB 0-1, normalised)",
+				networks.Caffe, networks.CaffeBGR, networks.Torchvision),
+		}
 	}
 	for _, c := range claims[1:] {
 		if c.is != claims[0].is {

@@ -44,14 +44,20 @@ func Fetch(ctx context.Context, client *http.Client, address, dest string, progr
 	name := path.Base(u.Path)
 	m := nameHash.FindStringSubmatch(name)
 	if m == nil {
-		return fmt.Errorf("fetch %s: the file name carries no checksum, as vgg19-dcbb9e9d.pth does: download the file and run `stylenet weights import FILE`", address)
+		return &advised{
+			fmt.Errorf("fetch %s: the file name carries no checksum, as vgg19-dcbb9e9d.pth does", address),
+			"download the file and run stylenet weights import FILE",
+		}
 	}
 	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
 		return fmt.Errorf("fetch VGG-19 weights: %w", err)
 	}
 	part := filepath.Join(filepath.Dir(dest), name+".part")
 	if err := download(ctx, client, address, part, progress); err != nil {
-		return fmt.Errorf("fetch %s: %w; run the command again to go on, or `stylenet weights import FILE` with a file from elsewhere", address, err)
+		return &advised{
+			fmt.Errorf("fetch %s: %w", address, err),
+			"run the command again to go on, or stylenet weights import FILE with a file from elsewhere",
+		}
 	}
 	sum, err := hash(part)
 	if err != nil {
@@ -72,8 +78,11 @@ func download(ctx context.Context, client *http.Client, address, part string, pr
 	if err != nil {
 		return err
 	}
-	err = receive(ctx, client, address, f, progress)
-	return errors.Join(err, f.Close())
+	err = errors.Join(receive(ctx, client, address, f, progress), f.Close())
+	if info, statErr := os.Stat(part); err != nil && statErr == nil && info.Size() == 0 {
+		err = errors.Join(err, os.Remove(part)) // nothing to go on from
+	}
+	return err
 }
 
 func receive(ctx context.Context, client *http.Client, address string, f *os.File, progress func(done, total int64)) error {

@@ -69,17 +69,31 @@ func DefaultPath() (string, error) {
 	return filepath.Join(dir, "stylenet", "vgg19.safetensors"), nil
 }
 
-// NotFoundError reports that there are no weights to be found. Its text says
-// how to provide them.
+// NotFoundError reports that there are no weights to be found.
 type NotFoundError struct {
 	Looked string // the last place that was looked at
 }
 
 func (e *NotFoundError) Error() string {
-	return fmt.Sprintf("no VGG-19 weights: vgg.weights and %s are empty and there is no %s; "+
-		"run `stylenet weights fetch`, or `stylenet weights import FILE` with a file at hand, or set %s, "+
-		"or train on random features with `--set vgg.random=true`", EnvPath, e.Looked, EnvPath)
+	return fmt.Sprintf("no VGG-19 weights: vgg.weights and %s are empty, and there is no %s", EnvPath, e.Looked)
 }
+
+// Hint says how to provide weights.
+func (e *NotFoundError) Hint() string {
+	return fmt.Sprintf("run stylenet weights fetch, or stylenet weights import FILE with a file at hand, or set %s, "+
+		"or train on random features with --set vgg.random=true", EnvPath)
+}
+
+// advised is an error with a hint of what to do.
+type advised struct {
+	error
+	hint string
+}
+
+func (e *advised) Unwrap() error { return e.error }
+
+// Hint says what to do.
+func (e *advised) Hint() string { return e.hint }
 
 // Find returns the file of weights to use: path, else what STYLENET_VGG19
 // names, else the fetched or imported file at DefaultPath. With none of them
