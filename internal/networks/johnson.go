@@ -236,7 +236,7 @@ func (b *johnsonBuilder) norm(prefix string, relu bool) {
 
 func (b *johnsonBuilder) residual(channels int) error {
 	if channels != b.channels {
-		return fmt.Errorf("R%d follows a layer of %d channels", channels, b.channels)
+		return fmt.Errorf("residual block R%d follows a layer of %d channels", channels, b.channels)
 	}
 	b.blocks++
 	name := fmt.Sprintf("res%d", b.blocks)
