@@ -71,17 +71,21 @@ func report(w io.Writer, err error) int {
 	return 1
 }
 
-// args makes the failures of a check of arguments usage errors.
+// args makes wrong arguments and missing flags usage errors. Every command
+// gives its check of arguments through it.
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usagef(cmd, "%w", err)
+		for _, err := range []error{check(cmd, args), cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()} {
+			if err != nil {
+				return usagef(cmd, "%w", err)
+			}
 		}
 		return nil
 	}
 }
 
-// group makes cmd a command that only holds others: alone it shows its help.
+// group makes cmd a command that only holds others: alone it shows its help,
+// and a name that none of them has is a usage error.
 func group(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(commands...)
 	cmd.SuggestionsMinimumDistance = 2

@@ -25,7 +25,7 @@ func newRootCmd() *cobra.Command {
 		SilenceErrors: true, // main reports them
 		SilenceUsage:  true,
 	},
-		newInitCmd(), newDataCmd(), newExportCmd(), newStylizeCmd(),
+		newInitCmd(), newDataCmd(), newWeightsCmd(), newExportCmd(), newStylizeCmd(),
 		newBenchCmd(), newDevicesCmd(), newVersionCmd(),
 	)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+
+	"stylenet/internal/checkpoint"
+	"stylenet/internal/images"
+	"stylenet/internal/model"
+	"stylenet/internal/networks"
+	"stylenet/internal/weights"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"stylenet": main})
+}
+
+// The scripts know these commands besides testscript's own:
+//
+//	exits CODE stylenet ARG...   run, and want that exit code
+//	model FILE                   a network that exchanges red and blue
+//	run DIR STEP...              a run with such a network at those steps
+//	picture FILE W H [R G B [A]] one colour of 0 to 255 each
+//	same FILE W H R G B [A]      compare all pixels of a picture, within 2 (JPEG)
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
+				err := ts.Exec(args[1], args[2:]...)
+				code := 0
+				var exit *exec.ExitError
+				if errors.As(err, &exit) {
+					code = exit.ExitCode()
+				} else {
+					ts.Check(err)
+				}
+				if fmt.Sprint(code) != args[0] {
+					ts.Fatalf("exit code %d, want %s", code, args[0])
+				}
+			},
+			"model": func(ts *testscript.TestScript, _ bool, args []string) {
+				m, err := exchange()
+				ts.Check(err)
+				ts.Check(model.Save(ts.MkAbs(args[0]), m))
+			},
+			"run": func(ts *testscript.TestScript, _ bool, args []string) {
+				m, err := exchange()
+				ts.Check(err)
+				meta, err := m.Metadata()
+				ts.Check(err)
+				for _, arg := range args[1:] {
+					step, err := strconv.Atoi(arg)
+					ts.Check(err)
+					s := &checkpoint.Snapshot{Step: step, Model: m.Weights, Metadata: meta, Optimizer: &weights.Set{}}
+					ts.Check(checkpoint.Write(filepath.Join(ts.MkAbs(args[0]), "checkpoints"), s, 9))
+				}
+			},
+			"picture": func(ts *testscript.TestScript, _ bool, args []string) {
+				p, err := plain(args[1:])
+				ts.Check(err)
+				ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o777))
+				ts.Check(images.Save(ts.MkAbs(args[0]), p, images.SaveOptions{}))
+			},
+			"same": func(ts *testscript.TestScript, _ bool, args []string) {
+				got, err := images.Open(ts.MkAbs(args[0]))
+				ts.Check(err)
+				want, err := plain(args[1:])
+				ts.Check(err)
+				if got.W != want.W || got.H != want.H || (got.Alpha == nil) != (want.Alpha == nil) {
+					ts.Fatalf("%s is %d×%d (alpha: %v)", args[0], got.W, got.H, got.Alpha != nil)
+				}
+				for i, v := range append(got.Pix, got.Alpha...) {
+					if w := append(want.Pix, want.Alpha...)[i]; v < w-2 || v > w+2 {
+						ts.Fatalf("%s: value %d is %v, want %v", args[0], i, v, w)
+					}
+				}
+			},
+		},
+	})
+}
+
+func exchange() (*model.Model, error) {
+	set := &weights.Set{}
+	err := errors.Join(set.Add("conv1.conv2d.weight", []int{3, 3, 1, 1}, []float32{0, 0, 1, 0, 1, 0, 1, 0, 0}),
+		set.Add("conv1.conv2d.bias", []int{3}, make([]float32, 3)))
+	j := networks.Johnson{Architecture: "c1s1-3", Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}
+	return &model.Model{Network: j, Weights: set, Recipe: `{"name":"test"}`}, err
+}
+
+// plain makes a picture of one colour of the arguments W H [R G B [A]].
+func plain(args []string) (*images.Picture, error) {
+	v := []int{0, 0, 200, 100, 50}
+	for i, arg := range args {
+		n, err := strconv.Atoi(arg)
+		if err != nil {
+			return nil, err
+		}
+		v = append(v[:i], append([]int{n}, v[min(i+1, len(v)):]...)...)
+	}
+	p := images.New(v[0], v[1])
+	for c := range 3 {
+		for i := range p.Plane(c) {
+			p.Plane(c)[i] = float32(v[2+c])
+		}
+	}
+	if len(v) > 5 {
+		p.Alpha = make([]float32, p.W*p.H)
+		for i := range p.Alpha {
+			p.Alpha[i] = float32(v[5]) / 255
+		}
+	}
+	return p, nil
+}
+
+// Every command explains itself with an example of its own.
+func TestHelp(t *testing.T) {
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Short == "" || cmd.Long == "" || !strings.Contains(cmd.Example, cmd.CommandPath()) && cmd.HasParent() {
+			t.Errorf("%s lacks help or an example", cmd.CommandPath())
+		}
+		if strings.HasSuffix(cmd.Short, ".") {
+			t.Errorf("%s: the summary ends with a full stop", cmd.CommandPath())
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRootCmd())
+}
