@@ -1,0 +1,28 @@
+//go:build onednn && cgo && unix
+
+package devices
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// SettleOpenMP starts the program anew, once, with OpenMP's threads told not
+// to spin for long at the end of each kernel. By default they spin for
+// milliseconds and take the processor from the goroutines that decode photos
+// and from other programs; with both cores wanted elsewhere a training step
+// then takes several times as long. OpenMP reads the setting before main, from
+// the environment alone. Settings that are there already are left as they are.
+func SettleOpenMP() error {
+	for _, name := range []string{"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} {
+		if os.Getenv(name) != "" {
+			return nil
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program to restart it: %w", err)
+	}
+	return syscall.Exec(self, os.Args, append(os.Environ(), "GOMP_SPINCOUNT=1000"))
+}
