@@ -41,7 +41,9 @@ const (
 // weights add up to zero: without that what all maps have in common grows from
 // layer to layer, until at relu4_3 three quarters of the energy is a constant,
 // where it is a third in the trained network and here. The first layer's
-// filters keep their sum, and with it brightness and colour.
+// filters keep half of their sum, which is how they see plain brightness, next
+// to colours and edges; with all of it bright photos' Gram matrices would show
+// little else.
 //
 // The same seed gives the same weights on every machine, rounding of the last
 // digit aside: the scales are measured on dev, by one pass over two scenes,
@@ -73,8 +75,12 @@ func draw(net *networks.Network, seed uint64) (*weights.Set, error) {
 		if len(p.Shape) == 4 {
 			rnd := rand.New(rand.NewPCG(seed, uint64(i)))
 			fanIn := len(data) / p.Shape[0]
+			kept := 0.
+			if i == 0 {
+				kept = 0.5
+			}
 			for o := range p.Shape[0] {
-				drawFilter(rnd, data[o*fanIn:][:fanIn], i > 0)
+				drawFilter(rnd, data[o*fanIn:][:fanIn], kept)
 			}
 		}
 		if err := set.Add(p.Name, p.Shape, data); err != nil {
@@ -84,19 +90,17 @@ func draw(net *networks.Network, seed uint64) (*weights.Set, error) {
 	return set, nil
 }
 
-func drawFilter(rnd *rand.Rand, w []float32, centred bool) {
+// drawFilter draws the weights of one output, and keeps that share of their sum.
+func drawFilter(rnd *rand.Rand, w []float32, kept float64) {
 	std := math.Sqrt(2 / float64(len(w))) // He et al. 2015
 	var sum float64
 	for i := range w {
 		w[i] = float32(std * rnd.NormFloat64())
 		sum += float64(w[i])
 	}
-	if !centred {
-		return
-	}
-	mean := sum / float64(len(w))
+	excess := (1 - kept) * sum / float64(len(w))
 	for i := range w {
-		w[i] = float32(float64(w[i]) - mean)
+		w[i] = float32(float64(w[i]) - excess)
 	}
 }
 
