@@ -48,8 +48,12 @@ It fails if not a single picture can be used.`,
 }
 
 func (o *dataCheckOptions) run(cmd *cobra.Command, dir string) error {
+	threads, err := threadsFlag(cmd)
+	if err != nil {
+		return err
+	}
 	bar := newProgress(cmd, -1, "checking")
-	r, err := data.Check(cmd.Context(), dir, data.CheckOptions{Progress: func(done, total int) {
+	r, err := data.Check(cmd.Context(), dir, data.CheckOptions{Workers: threads, Progress: func(done, total int) {
 		bar.ChangeMax(total)
 		_ = bar.Set(done) // a terminal that is gone does not matter
 	}})

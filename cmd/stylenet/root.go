@@ -25,14 +25,14 @@ func newRootCmd() *cobra.Command {
 		SilenceErrors: true, // main reports them
 		SilenceUsage:  true,
 	},
-		newInitCmd(), newDataCmd(), newWeightsCmd(), newExportCmd(), newStylizeCmd(),
-		newBenchCmd(), newDevicesCmd(), newVersionCmd(),
+		newInitCmd(), newDataCmd(), newWeightsCmd(), newTrainCmd(), newExportCmd(), newStylizeCmd(),
+		newBenchCmd(), newDemoCmd(), newDevicesCmd(), newVersionCmd(),
 	)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
 	flags := root.PersistentFlags()
 	flags.String("device", "auto", "what computes: auto, cpu, "+strings.Join(devices.Names(), ", "))
-	flags.Int("threads", 0, "processor threads to compute with (0: one for each processor)")
+	flags.Int("threads", 0, "processor threads to use (0: one for each processor)")
 	complete(root, "device", append([]string{"auto", "cpu"}, devices.Names()...)...)
 	return root
 }
@@ -43,18 +43,24 @@ func openDevice(cmd *cobra.Command, exact bool) (kernels.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	threads, err := cmd.Flags().GetInt("threads")
+	threads, err := threadsFlag(cmd)
 	if err != nil {
 		return nil, err
-	}
-	if threads < 0 {
-		return nil, usagef(cmd, "--threads is %d; give 1 or more, or 0 for one for each processor", threads)
 	}
 	dev, err := devices.Open(name, devices.Options{Threads: threads, Exact: exact})
 	if err != nil {
 		return nil, &hinted{err, "stylenet devices lists what this build has"}
 	}
 	return dev, nil
+}
+
+// threadsFlag is the value of --threads, 0 for as many as there are processors.
+func threadsFlag(cmd *cobra.Command) (int, error) {
+	n, err := cmd.Flags().GetInt("threads")
+	if err == nil && n < 0 {
+		err = usagef(cmd, "--threads is %d; give 1 or more, or 0 for one for each processor", n)
+	}
+	return n, err
 }
 
 // complete makes the shell offer values for a flag.

@@ -125,12 +125,11 @@ func (o *stylizeOptions) all(cmd *cobra.Command, s *stylize.Stylizer, jobs []job
 	failed := 0
 	for i, j := range jobs {
 		start := time.Now()
-		r := stylizeReport{Input: j.input, Output: j.output}
 		p, err := o.one(cmd, s, j)
-		if cause := cmd.Context().Err(); cause != nil {
+		if cause := cmd.Context().Err(); cause != nil && err != nil {
 			return fmt.Errorf("%d of %d pictures are done: %w", i-failed, len(jobs), cause)
 		}
-		r.Seconds = time.Since(start).Seconds()
+		r := stylizeReport{Input: j.input, Output: j.output, Seconds: time.Since(start).Seconds()}
 		if err != nil {
 			failed++
 			r.Error = err.Error()
