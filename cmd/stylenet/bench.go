@@ -14,7 +14,7 @@ func newBenchCmd() *cobra.Command {
 peak_mib among its keys.`,
 		Example: `  stylenet bench stylize --size 1920x1080
   stylenet bench stylize --json | jq .images_per_second`,
-	}, newBenchStylizeCmd())
+	}, newBenchStylizeCmd(), newBenchTrainCmd())
 }
 
 // measurement is what every benchmark reports.

@@ -10,9 +10,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"stylenet/internal/devices"
 )
 
 func main() {
+	if err := devices.SettleOpenMP(); err != nil {
+		os.Exit(report(os.Stderr, err))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	os.Exit(report(os.Stderr, newRootCmd().ExecuteContext(ctx)))

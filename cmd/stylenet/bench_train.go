@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"stylenet/configs"
+	"stylenet/train"
+)
+
+type benchTrainOptions struct {
+	size, batch, steps int
+	exact, json        bool
+}
+
+type benchTrainReport struct {
+	measurement
+	Size         int    `json:"size"`
+	Batch        int    `json:"batch"`
+	Architecture string `json:"architecture"`
+	VGGUpTo      string `json:"vgg_up_to"`
+	Exact        bool   `json:"exact"`
+}
+
+func newBenchTrainCmd() *cobra.Command {
+	o := &benchTrainOptions{}
+	cmd := &cobra.Command{
+		Use:   "train",
+		Short: "Measure how fast a network is trained",
+		Long: `Measure training steps of the paper's network with VGG-19 up to relu4_3, photos
+decoded and cropped as in a real run: the median of the steps, after two that
+are not counted. Photos and style are drawn for the purpose, and VGG-19 has
+random weights, which cost what trained ones do.`,
+		Example: `  stylenet bench train
+  stylenet bench train --size 256 --batch 4 --steps 5 --json`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&o.size, "size", 256, "the side of the crops in pixels")
+	flags.IntVar(&o.batch, "batch", 4, "photos in a step")
+	flags.IntVar(&o.steps, "steps", 5, "the number of steps that are counted")
+	flags.BoolVar(&o.exact, "exact", false, "no approximate kernels")
+	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
+	return cmd
+}
+
+func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
+	const warmUp = 2
+	if o.steps < 1 {
+		return usagef(cmd, "--steps %d: give 1 or more", o.steps)
+	}
+	dir, err := os.MkdirTemp("", "stylenet-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	scenes := demoFolder{dir}
+	if err := scenes.draw(cmd.Context(), 2*o.batch, 640, 480); err != nil {
+		return err
+	}
+	sets := []string{
+		"data.dir=" + scenes.photos(), "style.image=" + scenes.style(), "vgg.random=true", "train.checkpoint_every=0", "train.preview_every=0",
+		fmt.Sprintf("data.size=%d", o.size), fmt.Sprintf("train.batch=%d", o.batch), fmt.Sprintf("train.steps=%d", warmUp+o.steps), fmt.Sprintf("train.exact=%t", o.exact),
+	}
+	for _, flag := range []string{"device", "threads"} {
+		sets = append(sets, "train."+flag+"="+cmd.Flag(flag).Value.String())
+	}
+	cfg, err := configs.LoadPreset("johnson", sets)
+	if err != nil {
+		return err
+	}
+	bar := newProgress(cmd, warmUp+o.steps, "measuring")
+	var seconds []float64
+	run, err := train.New(cmd.Context(), cfg, dir+"/run", train.Options{Observe: func(m train.Metrics) {
+		if m.Step > warmUp {
+			seconds = append(seconds, float64(o.batch)/m.ImagesPerSecond)
+		}
+		_ = bar.Set(m.Step) // a terminal that is gone does not matter
+	}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+	if err := run.Train(cmd.Context()); err != nil {
+		return err
+	}
+	info := run.Info()
+	r := benchTrainReport{
+		measurement: measure(seconds, o.batch), Size: o.size, Batch: o.batch,
+		Architecture: cfg.Network.Architecture, VGGUpTo: "relu4_3", Exact: info.Device.Exact,
+	}
+	r.Device, r.Threads = info.Device.Backend, info.Device.Threads
+	if o.json {
+		return printJSON(cmd, r)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "batch %d at %d² on %s with %d threads: %.2f images/s, %.3f s a step (median of %d), peak %.0f MiB\n",
+		o.batch, o.size, r.Device, r.Threads, r.ImagesPerSecond, r.Seconds, r.Runs, r.PeakMiB)
+	return err
+}
