@@ -10,6 +10,7 @@
 
    Vectors are only passed to functions that are inlined: compile with
    -Wno-psabi, or GCC notes that its ABI for wide ones has changed once. */
+#include <math.h>
 #include <omp.h>
 #include <stdint.h>
 #include <string.h>
@@ -1201,9 +1202,8 @@ static void k_squared_norm(float *dst, const float *const *srcs, const size_t *c
 
 static void k_adam(float *p, const float *g, float *m, float *v, size_t count, const float *squared_norm,
                    const sn_adam_params *a) {
-    double correct1 = 1, correct2 = 1, clip = 1;
-    for (int i = 0; i < a->step; i++) correct1 *= a->beta1, correct2 *= a->beta2;
-    correct1 = 1 - correct1, correct2 = 1 - correct2;
+    const double correct1 = 1 - pow(a->beta1, a->step), correct2 = 1 - pow(a->beta2, a->step);
+    double clip = 1;
     if (a->clip_norm > 0) {
         clip = a->clip_norm / (__builtin_sqrt(*squared_norm) + 1e-6);
         if (clip > 1) clip = 1;
