@@ -157,7 +157,8 @@ func parityRun(t *testing.T, device string, exact bool) *Run {
 	})
 	check(t, err)
 	r := &Run{config: cfg, unlock: func() error { return nil }}
-	r.dev, err = devices.Open(device, devices.Options{Exact: exact})
+	// Maps this small are not worth a second thread.
+	r.dev, err = devices.Open(device, devices.Options{Exact: exact, Threads: 1})
 	check(t, err)
 	n := cfg.Network
 	johnson := networks.Johnson{Architecture: n.Architecture, Padding: n.Padding, Norm: n.Norm, Upsample: n.Upsample, Output: n.Output}
