@@ -61,7 +61,7 @@ train=("$stylenet" train preview
 	--set "data.dir=$work/photos" --set data.size=32
 	--set "style.image=$work/style.png" --set style.size=48
 	--set vgg.random=true
-	--set 'network.architecture=c9s1-8,d16,R16,u8,c9s1-3'
+	--set 'network.architecture=c9s1-16,d16,R16,u16,c9s1-3'
 	--set 'loss.content.layers={relu2_2: 1}' --set 'loss.style.layers={relu1_2: 1, relu2_2: 1}'
 	--set "train.steps=$steps" --set train.batch=2 --set train.seed=7
 	--set train.checkpoint_every=7 --set train.preview_every=0)
