@@ -64,7 +64,6 @@ var rules = []rule{
 		"internal/atomicfile", "internal/checkpoint", "internal/devices", "internal/formats/...", "internal/images", "internal/kernels",
 		"internal/model", "internal/networks", "internal/stylize", "internal/weights",
 	}, "Go programs that stylize do not carry the training with them"},
-	{"scripts/pictures", []string{"internal/atomicfile", "internal/scenes"}, "test pictures are made without the code under test"},
 	{"cmd/stylenet", []string{"configs", "data", "export", "losses", "train", "internal/..."}, "the commands stand on top of all"},
 }
 
