@@ -30,15 +30,15 @@ type Graph struct {
 	graph *gorgonia.ExprGraph
 	ops   uint64
 	// What Gorgonia does not say about its nodes.
-	shapes   map[*Node]kernels.Shape
-	flat     map[*Node]bool // is a parameter to the device, not an activation
-	active   map[*Node]bool // depends on a trainable parameter
-	readers  map[*Node]int
-	lasting  map[*Node]bool // is needed after the step
-	values   map[*Node]*value
-	params   []*Node
-	anchor   *Node
-	anchored bool
+	shapes     map[*Node]kernels.Shape
+	flat       map[*Node]bool // is a parameter to the device, not an activation
+	active     map[*Node]bool // depends on a trainable parameter
+	readers    map[*Node]int
+	lasting    map[*Node]bool // is needed after the step
+	values     map[*Node]*value
+	params     []*Node
+	anchor     *Node
+	anchored   bool
 	statistics []Statistics
 	// one is made before any array is released: what is written once may not
 	// share memory with what is written in every step.

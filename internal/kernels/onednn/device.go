@@ -3,7 +3,7 @@
 package onednn
 
 /*
-#cgo CFLAGS: -O3 -fopenmp -Wall
+#cgo CFLAGS: -O3 -fopenmp -Wall -Wno-psabi
 #cgo LDFLAGS: -ldnnl -fopenmp -lm
 #include "calls.h"
 */

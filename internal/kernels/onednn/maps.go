@@ -107,7 +107,7 @@ func (d *Device) Tanh(dst, src kernels.Array, scale, offset float32) (kernels.Ke
 
 // TanhBackward binds the gradient of a scaled tanh.
 func (d *Device) TanhBackward(dsrc, ddst, dst kernels.Array, scale, offset float32) (kernels.Kernel, error) {
-	if err := d.check(kernels.CheckSame("tanh backward", true, dsrc, ddst, dst), dsrc, ddst, dst); err != nil {
+	if err := d.check(kernels.CheckSame("tanh backward", false, dsrc, ddst, dst), dsrc, ddst, dst); err != nil {
 		return nil, err
 	}
 	o, g, y := arr(dsrc), arr(ddst), arr(dst)

@@ -117,13 +117,15 @@ struct sn_conv {
     dnnl_primitive_t prim;
     tensor src, wei, dst;
     dnnl_memory_t bias, scratchpad;
-    size_t scratchpad_offset, shuffle_offset, expand_offset, wide_offset, total;
+    size_t scratchpad_offset, shuffle_offset, widen_offset, expand_offset, wide_offset, total;
     float *packed; /* frozen weights */
     size_t packed_bytes;
     int is_packed;
     int flipped;   /* backward data as a forward convolution with flipped weights */
     int expanded;  /* 2x2 pixels at a time as channels of a stride-2 convolution */
     int weight_dims[4]; /* of the caller's weights */
+    int widened;        /* the primitive sees whole blocks of channels: */
+    int wide_o, wide_i; /* these dimensions of the weights, flipped ones after the flip */
     char name[160];
 };
 
@@ -284,6 +286,12 @@ static int build(sn_conv *c) {
         what = SN_CONV_FORWARD;
         c->flipped = 1;
     }
+    /* oneDNN has no fast kernels for maps of less than a block of channels in
+       blocked layout. Their padding lanes are zero, so it may take them for
+       channels, with weights of zero. */
+    c->wide_o = dst.c, c->wide_i = src.c;
+    if (src.blk != 1 && src.c < blk) src.c = c->wide_i = blk, c->widened = 1;
+    if (dst.blk != 1 && dst.c < blk) dst.c = c->wide_o = blk, c->widened = 1;
     /* A result of at most 4 channels uses few of the lanes: compute 2x2 pixels
        of it as 4 times the channels of a stride-2 convolution. */
     sn_dims out = dst;
@@ -332,7 +340,7 @@ static int build(sn_conv *c) {
     status = bind(c, &c->src, REF(user_src), own_src, what != SN_CONV_BACKWARD_DATA, 0);
     if (!status) status = bind(c, &c->wei, REF(user_wei), own_wei, !weights_out, keep);
     if (!status) status = bind(c, &c->dst, REF(user_dst), own_dst, what != SN_CONV_FORWARD, 0);
-    if (!status && keep && (c->wei.reorder || c->flipped || c->expanded)) {
+    if (!status && keep && (c->wei.reorder || c->flipped || c->widened || c->expanded)) {
         c->packed_bytes = md_size(own_wei);
         c->packed = sn_alloc(c->packed_bytes);
         if (!c->packed) status = OUT_OF_MEMORY;
@@ -357,6 +365,7 @@ static int build(sn_conv *c) {
 
     size_t plain = (size_t)dst.c * src.c * s->kh * s->kw * sizeof(float);
     if (c->flipped) c->shuffle_offset = reserve(c, plain);
+    if (c->widened) c->widen_offset = reserve(c, plain);
     if (c->expanded) {
         c->expand_offset = reserve(c, (size_t)out.c * src.c * kh * kw * sizeof(float));
         c->wide_offset = reserve(c, sn_count(out) * sizeof(float));
@@ -409,6 +418,12 @@ static int feed(sn_conv *c, tensor *t, float *data, int to_own) {
     return to_own ? reorder(c, t, 1) : 0;
 }
 
+/* Copies o x i kernels between weights of dst_i and src_i input channels. */
+static void copy_weights(float *dst, int dst_i, const float *src, int src_i, int o, int i, int kernel) {
+    for (int k = 0; k < o; k++)
+        memcpy(dst + (size_t)k * dst_i * kernel, src + (size_t)k * src_i * kernel, (size_t)i * kernel * sizeof(float));
+}
+
 static int feed_weights(sn_conv *c, float *w) {
     if (c->is_packed) return 0;
     char *scratch = c->e->scratch;
@@ -419,6 +434,12 @@ static int feed_weights(sn_conv *c, float *w) {
         w = f;
         int t = o;
         o = i, i = t;
+    }
+    if (c->widened) {
+        float *x = (float *)(scratch + c->widen_offset);
+        memset(x, 0, (size_t)c->wide_o * c->wide_i * kh * kw * sizeof(float));
+        copy_weights(x, c->wide_i, w, i, o, i, kh * kw);
+        w = x, o = c->wide_o, i = c->wide_i;
     }
     if (c->expanded) {
         float *x = (float *)(scratch + c->expand_offset);
@@ -447,8 +468,9 @@ int sn_conv_run(sn_conv *c, float *src, float *w, float *b, float *dst) {
 
     TRY(feed(c, &c->src, in, what != SN_CONV_BACKWARD_DATA));
     TRY(feed(c, &c->dst, out, what != SN_CONV_FORWARD));
+    float *dw = c->widened ? (float *)(c->e->scratch + c->widen_offset) : w;
     if (what == SN_CONV_BACKWARD_WEIGHTS)
-        TRY(feed(c, &c->wei, w, 0));
+        TRY(feed(c, &c->wei, dw, 0));
     else
         TRY(feed_weights(c, w));
     if (c->bias) TRY(dnnl_memory_set_data_handle(c->bias, b));
@@ -466,6 +488,8 @@ int sn_conv_run(sn_conv *c, float *src, float *w, float *b, float *dst) {
     TRY(dnnl_primitive_execute(c->prim, c->e->stream, n, args));
 
     if (what == SN_CONV_BACKWARD_WEIGHTS && c->wei.reorder) TRY(reorder(c, &c->wei, 0));
+    if (what == SN_CONV_BACKWARD_WEIGHTS && c->widened)
+        copy_weights(w, c->weight_dims[1], dw, c->wide_i, c->weight_dims[0], c->weight_dims[1], s->kh * s->kw);
     if (what == SN_CONV_BACKWARD_DATA && c->src.reorder) TRY(reorder(c, &c->src, 0));
     if (what == SN_CONV_FORWARD && c->dst.reorder) TRY(reorder(c, &c->dst, 0));
     if (c->expanded) c->e->k->scatter(result, out, s->bias ? b : NULL, c->flipped ? s->src : s->dst, s->relu);
