@@ -19,27 +19,17 @@ import (
 	"stylenet/internal/weights"
 )
 
-// openDirectory writes the configuration and opens the log, cut to where the
-// checkpoint stands. A new run gets a checkpoint of step 0, so that one exists
-// at every moment.
-func (r *Run) openDirectory(from *checkpoint.Snapshot) error {
-	yaml, err := r.config.YAML()
-	if err != nil {
-		return err
-	}
-	err = atomicfile.Write(filepath.Join(r.dir, "config.yaml"), 0o666, func(w io.Writer) error {
-		_, err := w.Write(yaml)
-		return err
-	})
-	if err != nil {
-		return err
-	}
+// openDirectory opens the log, cut to where the checkpoint stands, and writes
+// the configuration. A new run gets a checkpoint of step 0, so that one exists
+// at every moment. The configuration, which makes the directory a run, is
+// written last: a start that fails does not stand in the way of the next.
+func (r *Run) openDirectory(from *checkpoint.Snapshot) (err error) {
 	if r.metrics, err = os.OpenFile(filepath.Join(r.dir, "metrics.jsonl"), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
 		return err
 	}
 	var length int64
 	if from != nil {
-		length = from.MetricsBytes
+		length, r.saved = from.MetricsBytes, from.Step
 	}
 	if info, err := r.metrics.Stat(); err != nil {
 		return err
@@ -57,9 +47,18 @@ func (r *Run) openDirectory(from *checkpoint.Snapshot) error {
 		return err
 	}
 	if from == nil {
-		return r.checkpoint()
+		if err := r.checkpoint(); err != nil {
+			return err
+		}
 	}
-	return nil
+	yaml, err := r.config.YAML()
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(r.dir, "config.yaml"), 0o666, func(w io.Writer) error {
+		_, err := w.Write(yaml)
+		return err
+	})
 }
 
 func (r *Run) warn(err error) {
@@ -83,7 +82,8 @@ func (r *Run) log(m Metrics) error {
 	return nil
 }
 
-// checkpoint writes a snapshot of the run as it stands.
+// checkpoint writes a snapshot of the run as it stands, unless the run has
+// diverged: that may not push out the good ones.
 func (r *Run) checkpoint() error {
 	// A crash may not leave a checkpoint that knows more of the log than the
 	// disk does.
@@ -117,7 +117,20 @@ func (r *Run) checkpoint() error {
 			return err
 		}
 	}
-	return checkpoint.Write(filepath.Join(r.dir, "checkpoints"), s, r.config.Train.KeepCheckpoints)
+	for _, set := range []*weights.Set{s.Model, s.Optimizer} {
+		for _, t := range set.Tensors() {
+			for _, v := range t.Data {
+				if !finite(float64(v)) {
+					return r.diverged(r.step, fmt.Sprintf("tensor %q holds %v", t.Name, v))
+				}
+			}
+		}
+	}
+	if err := checkpoint.Write(filepath.Join(r.dir, "checkpoints"), s, r.config.Train.KeepCheckpoints); err != nil {
+		return err
+	}
+	r.saved = r.step
+	return nil
 }
 
 func (r *Run) addMoments(set *weights.Set, i int, name string) error {
@@ -141,6 +154,9 @@ func (r *Run) addMoments(set *weights.Set, i int, name string) error {
 // folder's first that can be read.
 func (r *Run) openPreview() error {
 	t := r.config.Train
+	if t.PreviewEvery == 0 {
+		return nil
+	}
 	if t.PreviewImage != "" {
 		p, err := images.Open(t.PreviewImage)
 		if err != nil {
@@ -165,8 +181,9 @@ func (r *Run) openPreview() error {
 // previewSide bounds the long side of previews, in pixels.
 const previewSide = 512
 
-// preview stylizes the preview photo with the network as it stands.
-func (r *Run) preview(ctx context.Context) (err error) {
+// preview stylizes the preview photo with the network as it stands. It belongs
+// to the step at hand, which a stop lets finish.
+func (r *Run) preview() (err error) {
 	if _, err := r.weights(); err != nil {
 		return err
 	}
@@ -175,7 +192,7 @@ func (r *Run) preview(ctx context.Context) (err error) {
 		return fmt.Errorf("preview: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	p, err := s.Picture(ctx, r.previewPicture, stylize.Options{Strength: 1})
+	p, err := s.Picture(context.Background(), r.previewPicture, stylize.Options{Strength: 1})
 	if err != nil {
 		return fmt.Errorf("preview: %w", err)
 	}

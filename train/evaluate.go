@@ -33,12 +33,9 @@ const (
 
 // evaluate appends a line to eval.jsonl where data.holdout is set.
 func (r *Run) evaluate() (err error) {
-	if r.config.Data.Holdout == "" {
+	photos := r.holdout
+	if len(photos) == 0 {
 		return nil
-	}
-	photos, err := holdout(r.config.Data.Holdout)
-	if err != nil {
-		return err
 	}
 	set, err := r.weights()
 	if err != nil {
@@ -85,6 +82,9 @@ func (r *Run) evaluate() (err error) {
 		}
 	}
 	e.Loss = e.Content + e.Style
+	if !finite(e.Loss) {
+		return r.diverged(r.step, fmt.Sprintf("the loss on held-out photos is %g", e.Loss))
+	}
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -94,21 +94,25 @@ func (r *Run) evaluate() (err error) {
 		return err
 	}
 	_, err = f.Write(append(line, '\n'))
-	if err = errors.Join(err, f.Close()); err == nil && r.options.Eval != nil {
+	// As with the other log, a checkpoint may not know more than the disk.
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil && r.options.Eval != nil {
 		r.options.Eval(e)
 	}
 	return err
 }
 
-// holdout reads the centres of the first photos of a folder.
-func holdout(dir string) ([][]float32, error) {
+// openHoldout reads the centres of the first photos of data.holdout.
+func (r *Run) openHoldout() error {
+	dir := r.config.Data.Holdout
+	if dir == "" {
+		return nil
+	}
 	files, err := data.List(dir)
 	if err != nil {
-		return nil, fmt.Errorf("data.holdout: %w", err)
+		return fmt.Errorf("data.holdout: %w", err)
 	}
-	var photos [][]float32
 	for _, f := range files {
-		if len(photos) == evaluationPhotos {
+		if len(r.holdout) == evaluationPhotos {
 			break
 		}
 		p, err := images.Open(filepath.Join(dir, filepath.FromSlash(f)))
@@ -117,17 +121,17 @@ func holdout(dir string) ([][]float32, error) {
 		}
 		w, h := images.ShortSide(p.W, p.H, evaluationSize)
 		if p, err = images.Resize(p, w, h); err != nil {
-			return nil, err
+			return err
 		}
 		if p, err = images.Crop(p, (w-evaluationSize)/2, (h-evaluationSize)/2, evaluationSize, evaluationSize); err != nil {
-			return nil, err
+			return err
 		}
-		photos = append(photos, p.Pix)
+		r.holdout = append(r.holdout, p.Pix)
 	}
-	if len(photos) == 0 {
-		return nil, fmt.Errorf("data.holdout: no photo in %s can be read", dir)
+	if len(r.holdout) == 0 {
+		return fmt.Errorf("data.holdout: no photo in %s can be read", dir)
 	}
-	return photos, nil
+	return nil
 }
 
 // keepUntil returns the lines of eval.jsonl up to a step.

@@ -66,7 +66,9 @@ type Run struct {
 	step, steps    int
 	cursor         data.Cursor
 	elapsed        float64
-	previewPicture *images.Picture
+	previewPicture *images.Picture // nil without previews
+	holdout        [][]float32     // held-out photos, each (3, 256, 256), RGB 0-255
+	saved          int             // the step of the newest checkpoint
 }
 
 // New starts a run in dir, which may not hold one yet. Paths in the
@@ -144,8 +146,8 @@ func absolute(cfg *configs.Config) (*configs.Config, error) {
 	return &c, nil
 }
 
-// open builds a run; on an error whatever was opened is closed again, and a
-// new run leaves nothing behind but an empty directory.
+// open builds a run. On an error whatever was opened is closed again, and a new
+// run's directory can be started in anew.
 func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from *checkpoint.Snapshot) (_ *Run, err error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
@@ -162,25 +164,24 @@ func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from 
 	if r.dev, err = devices.Open(cfg.Train.Device, devices.Options{Threads: cfg.Train.Threads, Exact: cfg.Train.Exact}); err != nil {
 		return nil, err
 	}
-	if err := r.openModel(from); err != nil {
-		return nil, err
+	for _, stage := range []func() error{
+		func() error { return r.openModel(from) },
+		r.openLosses,
+		func() error { return r.openData(from) },
+		r.openPreview,
+		r.openHoldout,
+		r.buildStep,
+		func() error { return r.openOptimizer(from) },
+		func() error { return r.openDirectory(from) },
+	} {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := stage(); err != nil {
+			return nil, err
+		}
 	}
-	if err := r.openLosses(); err != nil {
-		return nil, err
-	}
-	if err := r.openData(from); err != nil {
-		return nil, err
-	}
-	if err := r.buildStep(); err != nil {
-		return nil, err
-	}
-	if err := r.openOptimizer(from); err != nil {
-		return nil, err
-	}
-	if err := r.openPreview(); err != nil {
-		return nil, err
-	}
-	return r, r.openDirectory(from)
+	return r, nil
 }
 
 // openModel makes or restores the style network.
@@ -274,6 +275,9 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 	r.photos = len(files)
 	if r.steps = t.Steps; t.Epochs > 0 {
 		r.steps = max(1, t.Epochs*len(files)/t.Batch)
+	}
+	if r.step > r.steps {
+		return fmt.Errorf("the run has done %d steps, more than the %d that train.steps or train.epochs ask for: raise them", r.step, r.steps)
 	}
 	return nil
 }
@@ -445,7 +449,7 @@ func (r *Run) forwardBackward(pixels []float32) error {
 		return err
 	}
 	if r.targets != nil {
-		if err := r.dev.Upload(r.targets.Input(), pixels); err != nil {
+		if err := r.targets.Device().Upload(r.targets.Input(), pixels); err != nil {
 			return err
 		}
 		r.targets.Run()

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"time"
 )
 
@@ -34,19 +35,16 @@ type Metrics struct {
 }
 
 // Train runs the remaining steps. When ctx ends it finishes the step at hand,
-// writes a checkpoint and returns ctx's error. Whatever fails, the newest
+// writes a checkpoint and returns ctx's cause. Whatever fails, the newest
 // checkpoint stays usable.
 func (r *Run) Train(ctx context.Context) error {
 	for r.step < r.steps {
-		if ctx.Err() != nil {
-			return errors.Join(r.checkpoint(), context.Cause(ctx))
-		}
 		start := time.Now()
 		batch, err := r.loader.Next(ctx)
-		if ctx.Err() != nil {
-			continue
+		if ctx.Err() != nil && err != nil {
+			return r.save(context.Cause(ctx))
 		} else if err != nil {
-			return errors.Join(err, r.checkpoint())
+			return r.save(err)
 		}
 		if err := r.forwardBackward(batch.Pixels); err != nil {
 			return fmt.Errorf("step %d: %w", r.step+1, err)
@@ -55,8 +53,8 @@ func (r *Run) Train(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("step %d: %w", r.step+1, err)
 		}
-		if math.IsNaN(m.Loss) || math.IsInf(m.Loss, 0) {
-			return &DivergedError{Step: r.step + 1, Loss: m.Loss, Dir: r.dir}
+		if !finite(m.Loss) {
+			return r.diverged(r.step+1, fmt.Sprintf("the loss is %g", m.Loss))
 		}
 		if m.LearningRate, err = r.update(); err != nil {
 			return fmt.Errorf("step %d: %w", r.step+1, err)
@@ -69,15 +67,20 @@ func (r *Run) Train(ctx context.Context) error {
 		r.elapsed += elapsed
 		m.Step, m.ImagesPerSecond = r.step, float64(r.config.Train.Batch)/elapsed
 		if err := r.log(m); err != nil {
-			return errors.Join(err, r.checkpoint())
+			return err // a checkpoint of this step would lack the line
 		}
-		if every(r.step, r.config.Train.PreviewEvery) || r.step == r.steps {
-			if err := r.preview(ctx); err != nil {
-				return errors.Join(err, r.checkpoint())
+		t := r.config.Train
+		if t.PreviewEvery > 0 && (r.step%t.PreviewEvery == 0 || r.step == r.steps) {
+			if err := r.preview(); err != nil {
+				return r.save(err)
 			}
 		}
-		if every(r.step, r.config.Train.CheckpointEvery) || r.step == r.steps {
-			if err := errors.Join(r.checkpoint(), r.evaluate()); err != nil {
+		if t.CheckpointEvery > 0 && r.step%t.CheckpointEvery == 0 || r.step == r.steps {
+			// After a crash in between, the evaluation is made again.
+			if err := r.evaluate(); err != nil {
+				return r.save(err)
+			}
+			if err := r.checkpoint(); err != nil {
 				return err
 			}
 		}
@@ -85,20 +88,39 @@ func (r *Run) Train(ctx context.Context) error {
 	return nil
 }
 
-func every(step, n int) bool { return n > 0 && step%n == 0 }
+// save writes a checkpoint before the run stops with err. It returns err as it
+// is where that goes well.
+func (r *Run) save(err error) error {
+	if failed := r.checkpoint(); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return err
+}
 
-// DivergedError says that the loss is no longer a number.
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// DivergedError says that the loss or the weights are no longer numbers.
 type DivergedError struct {
-	Step int
-	Loss float64
-	Dir  string
+	Step       int
+	Problem    string // such as "the loss is NaN"
+	Dir        string // of the run
+	Checkpoint int    // the step of its newest checkpoint
+}
+
+func (r *Run) diverged(step int, problem string) error {
+	return &DivergedError{Step: step, Problem: problem, Dir: r.dir, Checkpoint: r.saved}
 }
 
 func (e *DivergedError) Error() string {
-	return fmt.Sprintf("step %d: the loss is %g: training has diverged; the last good checkpoint in %s is kept", e.Step, e.Loss, e.Dir)
+	return fmt.Sprintf("step %d: %s: training has diverged; the checkpoint of step %d in %s is kept", e.Step, e.Problem, e.Checkpoint, e.Dir)
 }
 
 // Hint says what to change.
 func (e *DivergedError) Hint() string {
-	return "resume it with a lower train.lr (a tenth), with train.clip_norm=1, or with smaller loss weights, through --set"
+	hint := "resume it with a lower train.lr (a tenth), with train.clip_norm=1, or with smaller loss weights, through --set"
+	if e.Checkpoint > 0 && e.Step == e.Checkpoint+1 {
+		hint += fmt.Sprintf("; if it diverges at the same step again, its checkpoint is spoilt: remove %s to go on from the one before",
+			filepath.Join(e.Dir, "checkpoints", fmt.Sprintf("step-%08d", e.Checkpoint)))
+	}
+	return hint
 }

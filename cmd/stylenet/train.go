@@ -128,7 +128,9 @@ func runTraining(cmd *cobra.Command, json bool, open func(train.Options) (*train
 	_ = bar.Finish()
 	info = run.Info()
 	tellSkipped(cmd, info)
-	if trainErr != nil && cmd.Context().Err() != nil && errors.Is(trainErr, context.Cause(cmd.Context())) {
+	// The bare cause means that the stop went well; a checkpoint that could not
+	// be written is joined to it.
+	if trainErr != nil && trainErr == context.Cause(cmd.Context()) {
 		return &hinted{fmt.Errorf("interrupted at step %d of %d; the run is saved: %w", info.Step, info.Steps, context.Cause(cmd.Context())), "go on with it: stylenet train --resume " + info.Dir}
 	}
 	if trainErr == nil && !json {

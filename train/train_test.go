@@ -1,0 +1,373 @@
+package train
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"stylenet/configs"
+	"stylenet/internal/atomicfile"
+	"stylenet/internal/checkpoint"
+	"stylenet/internal/formats/safetensors"
+	"stylenet/internal/networks"
+	"stylenet/internal/scenes"
+	"stylenet/internal/vgg"
+)
+
+// world is a folder of photos, a painting and the start of a VGG-19.
+type world struct{ dir string }
+
+// newWorld draws photos of 64² pixels, one of them broken.
+func newWorld(t *testing.T, photos int) world {
+	t.Helper()
+	w := world{t.TempDir()}
+	check(t, os.MkdirAll(w.path("photos"), 0o777))
+	for i := range photos {
+		w.draw(t, fmt.Sprintf("photos/%d.png", i), uint64(i))
+	}
+	check(t, os.WriteFile(w.path("photos/broken.jpg"), []byte("\xff\xd8\xff broken"), 0o666))
+	w.draw(t, "style.png", 3)
+	net, err := networks.VGG19("relu1_2", networks.Caffe, false)
+	check(t, err)
+	set, err := net.Init(1)
+	check(t, err)
+	check(t, atomicfile.Write(w.path("vgg.safetensors"), 0o666, func(out io.Writer) error {
+		return safetensors.Encode(out, set, nil, safetensors.F32)
+	}))
+	return w
+}
+
+func (w world) path(name string) string { return filepath.Join(w.dir, filepath.FromSlash(name)) }
+
+func (w world) draw(t *testing.T, name string, seed uint64) {
+	t.Helper()
+	var b bytes.Buffer
+	check(t, png.Encode(&b, scenes.Photo(seed, 64, 64)))
+	check(t, os.WriteFile(w.path(name), b.Bytes(), 0o666))
+}
+
+// config is a training run that takes a moment, changed by sets.
+func (w world) config(t *testing.T, sets ...string) *configs.Config {
+	t.Helper()
+	cfg, err := w.load(sets...)
+	check(t, err)
+	return cfg
+}
+
+func (w world) load(sets ...string) (*configs.Config, error) {
+	return configs.LoadPreset("johnson", append([]string{
+		"data.dir=" + w.path("photos"), "data.size=32",
+		"style.image=" + w.path("style.png"), "style.size=32",
+		"vgg.weights=" + w.path("vgg.safetensors"), "vgg.convention=caffe",
+		"network.architecture=c3s1-8,d8,R8,u8,c3s1-3",
+		"loss.content.layers={relu1_1: 1}", "loss.style.layers={relu1_1: 1, relu1_2: 0.5}",
+		"train.batch=2", "train.threads=1", "train.steps=12",
+		"train.checkpoint_every=4", "train.preview_every=0",
+	}, sets...))
+}
+
+// everything turns on whatever has a state that a resume must bring back.
+var everything = []string{
+	"network.norm=batch", "train.clip_norm=1", "train.schedule=cosine", "train.warmup=3",
+	"data.flip=true", "data.scale_min=1", "data.scale_max=1.5",
+}
+
+func trainAll(t *testing.T, cfg *configs.Config, dir string) *Run {
+	t.Helper()
+	r, err := New(t.Context(), cfg, dir, Options{})
+	check(t, err)
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	return r
+}
+
+// outcome is all that a run leaves behind that may not depend on stops.
+func outcome(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	latest, err := os.ReadFile(filepath.Join(dir, "checkpoints", "latest"))
+	check(t, err)
+	got := map[string]string{"latest": string(latest)}
+	for _, name := range []string{"model.safetensors", "optimizer.safetensors"} {
+		b, err := os.ReadFile(filepath.Join(dir, "checkpoints", strings.TrimSpace(string(latest)), name))
+		check(t, err)
+		got[name] = string(b)
+	}
+	var lines strings.Builder
+	for _, m := range readLines[Metrics](t, filepath.Join(dir, "metrics.jsonl")) {
+		m.ImagesPerSecond = 0
+		fmt.Fprintf(&lines, "%+v\n", m)
+	}
+	got["metrics.jsonl"] = lines.String()
+	if b, err := os.ReadFile(filepath.Join(dir, "eval.jsonl")); err == nil {
+		got["eval.jsonl"] = string(b)
+	}
+	return got
+}
+
+func readLines[T any](t *testing.T, path string) []T {
+	t.Helper()
+	f, err := os.Open(path)
+	check(t, err)
+	defer f.Close()
+	var all []T
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var v T
+		d := json.NewDecoder(bytes.NewReader(s.Bytes()))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&v); err != nil {
+			t.Fatalf("%s: %v in %s", path, err, s.Text())
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+func same(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	for name := range want {
+		if got[name] == want[name] {
+			continue
+		}
+		if strings.HasSuffix(name, ".safetensors") {
+			t.Errorf("%s differs from that of a run without a stop", name)
+		} else {
+			t.Errorf("%s is\n%s\nwithout a stop it is\n%s", name, got[name], want[name])
+		}
+	}
+}
+
+// stopAt trains until after a step, is told to stop, and closes the run.
+func stopAt(t *testing.T, open func(context.Context, Options) (*Run, error), step int) {
+	t.Helper()
+	stop := errors.New("told to stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r, err := open(ctx, Options{Observe: func(m Metrics) {
+		if m.Step == step {
+			cancel(stop)
+		}
+	}})
+	check(t, err)
+	if err := r.Train(ctx); err != stop {
+		t.Errorf("stopped after step %d: %v", step, err)
+	}
+	if got := r.Info().Step; got != step {
+		t.Errorf("stopped after step %d, not %d", got, step)
+	}
+	check(t, r.Close())
+}
+
+// A run that is stopped and resumed ends with the bytes of one that is not.
+func TestResumeIsExact(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	w := newWorld(t, 7)
+	for _, c := range []struct {
+		name string
+		sets []string
+		at   []int
+	}{
+		{"instance norm", nil, []int{4}},
+		{"everything", append(everything, "data.workers=3"), []int{1, 5, 8, 11}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := w.config(t, c.sets...)
+			trainAll(t, cfg, w.path(c.name+"/straight"))
+			want := outcome(t, w.path(c.name+"/straight"))
+			dir := w.path(c.name + "/stopped")
+			open := func(ctx context.Context, o Options) (*Run, error) { return New(ctx, cfg, dir, o) }
+			for _, step := range c.at {
+				stopAt(t, open, step)
+				open = func(ctx context.Context, o Options) (*Run, error) {
+					o.Warn = func(err error) { t.Errorf("warning: %v", err) }
+					return Resume(ctx, dir, nil, o)
+				}
+			}
+			r, err := open(t.Context(), Options{})
+			check(t, err)
+			check(t, errors.Join(r.Train(t.Context()), r.Close()))
+			same(t, outcome(t, dir), want)
+			if s := r.Info().Skipped; len(s) != 1 || s[0].Path != "broken.jpg" {
+				t.Errorf("skipped %v", s)
+			}
+			// To resume what is done does nothing.
+			r, err = Resume(t.Context(), dir, nil, Options{Observe: func(m Metrics) { t.Errorf("step %d", m.Step) }})
+			check(t, err)
+			check(t, errors.Join(r.Train(t.Context()), r.Close()))
+			same(t, outcome(t, dir), want)
+		})
+	}
+}
+
+// A context that ends before the first step, or in New, loses nothing.
+func TestStoppedBeforeTheFirstStep(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	w := newWorld(t, 2)
+	cfg := w.config(t, "train.steps=2")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	dir := w.path("run")
+	if _, err := New(ended, cfg, dir, Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("New: %v", err)
+	}
+	r, err := New(t.Context(), cfg, dir, Options{})
+	check(t, err)
+	if err := r.Train(ended); err != context.Canceled {
+		t.Errorf("Train: %v", err)
+	}
+	// The same run goes on without a loss, too.
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	trainAll(t, cfg, w.path("straight"))
+	same(t, outcome(t, dir), outcome(t, w.path("straight")))
+}
+
+func TestResumePassesOverDamage(t *testing.T) {
+	w := newWorld(t, 5)
+	cfg := w.config(t, everything...)
+	trainAll(t, cfg, w.path("straight"))
+	dir := w.path("run")
+	stopAt(t, func(ctx context.Context, o Options) (*Run, error) { return New(ctx, cfg, dir, o) }, 9)
+	damaged := filepath.Join(dir, "checkpoints", "step-00000009", "optimizer.safetensors")
+	b, err := os.ReadFile(damaged)
+	check(t, err)
+	b[len(b)/2] ^= 1
+	check(t, os.WriteFile(damaged, b, 0o666))
+	var warnings []string
+	r, err := Resume(t.Context(), dir, nil, Options{Warn: func(err error) { warnings = append(warnings, err.Error()) }})
+	check(t, err)
+	if r.Info().Step != 8 {
+		t.Errorf("resumed at step %d, not at 8", r.Info().Step)
+	}
+	if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "a damaged checkpoint was passed over: "+damaged+": it is damaged: its SHA-256 is ") {
+		t.Errorf("warnings %q", warnings)
+	}
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	same(t, outcome(t, dir), outcome(t, w.path("straight")))
+}
+
+// A log that lost lines is told of, and training goes on.
+func TestResumeOfAShortLog(t *testing.T) {
+	w := newWorld(t, 3)
+	cfg := w.config(t, "train.steps=3")
+	dir := w.path("run")
+	stopAt(t, func(ctx context.Context, o Options) (*Run, error) { return New(ctx, cfg, dir, o) }, 2)
+	check(t, os.Truncate(filepath.Join(dir, "metrics.jsonl"), 0))
+	var warnings []string
+	r, err := Resume(t.Context(), dir, nil, Options{Warn: func(err error) { warnings = append(warnings, err.Error()) }})
+	check(t, err)
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	want := filepath.Join(dir, "metrics.jsonl") + " is shorter than at the checkpoint of step 2: some of its lines are lost"
+	if len(warnings) != 1 || warnings[0] != want {
+		t.Errorf("warnings %q, want %q", warnings, want)
+	}
+	if m := readLines[Metrics](t, filepath.Join(dir, "metrics.jsonl")); len(m) != 1 || m[0].Step != 3 {
+		t.Errorf("the log holds %+v", m)
+	}
+}
+
+func TestDivergence(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	w := newWorld(t, 3)
+	for _, c := range []struct {
+		sets []string
+		step int
+		want string
+		kept int
+	}{
+		// Weights of 1e30 make features that float32 cannot hold.
+		{[]string{"train.lr=1e30"}, 2, "step 2: the loss is ", 0},
+		{[]string{"train.lr=1e30", "train.checkpoint_every=1"}, 2, "step 2: the loss is ", 1},
+		// The step itself is finite; what it makes of the weights is not.
+		{[]string{"train.lr=1e39", "train.checkpoint_every=1"}, 1, `step 1: tensor "`, 0},
+		{[]string{"train.lr=1e39", "train.steps=1"}, 1, `step 1: tensor "`, 0},
+		{[]string{"loss.content.weight=1e308", "loss.content.layers={relu1_1: 1e5}"}, 1, "step 1: the loss is +Inf: training has diverged", 0},
+	} {
+		dir := filepath.Join(w.dir, "run", strings.Join(c.sets, " "))
+		r, err := New(t.Context(), w.config(t, c.sets...), dir, Options{})
+		check(t, err)
+		err = r.Train(t.Context())
+		check(t, r.Close())
+		diverged, ok := errors.AsType[*DivergedError](err)
+		if !ok {
+			t.Errorf("%v: %v", c.sets, err)
+			continue
+		}
+		if diverged.Step != c.step || diverged.Checkpoint != c.kept || !strings.HasPrefix(err.Error(), c.want) ||
+			!strings.HasSuffix(err.Error(), fmt.Sprintf("; the checkpoint of step %d in %s is kept", c.kept, dir)) {
+			t.Errorf("%v: %v", c.sets, err)
+		}
+		hint := diverged.Hint()
+		if !strings.HasPrefix(hint, "resume it with a lower train.lr") || (c.kept > 0) != strings.Contains(hint, "remove "+filepath.Join(dir, "checkpoints", "step-00000001")) {
+			t.Errorf("%v: hint %q", c.sets, hint)
+		}
+		s, warnings, err := checkpoint.Latest(filepath.Join(dir, "checkpoints"))
+		check(t, err)
+		if s.Step != c.kept || len(warnings) > 0 {
+			t.Errorf("%v: step %d is kept, warnings %v", c.sets, s.Step, warnings)
+		}
+		for _, tensor := range s.Model.Tensors() {
+			for _, v := range tensor.Data {
+				if !finite(float64(v)) {
+					t.Fatalf("%v: the kept %s holds %v", c.sets, tensor.Name, v)
+				}
+			}
+		}
+	}
+	// What the hint says helps.
+	r, err := Resume(t.Context(), filepath.Join(w.dir, "run", "train.lr=1e30"), []string{"train.lr=1e-3", "train.steps=2"}, Options{})
+	check(t, err)
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+}
+
+// Whatever is wrong at the start is told, and the directory can be used again.
+func TestErrorsBeforeTraining(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	w := newWorld(t, 2)
+	t.Setenv(vgg.EnvPath, "")
+	for _, name := range []string{"XDG_CACHE_HOME", "HOME", "LocalAppData"} {
+		t.Setenv(name, w.path("cache"))
+	}
+	for _, dir := range []string{"empty", "bad"} {
+		check(t, os.Mkdir(w.path(dir), 0o777))
+	}
+	check(t, os.WriteFile(w.path("bad/a.jpg"), []byte("no picture"), 0o666))
+	for _, c := range []struct {
+		sets []string
+		want string
+		hint string
+	}{
+		{[]string{"data.dir=" + w.path("empty")}, w.path("empty") + " holds no pictures", ""},
+		{[]string{"data.dir=" + w.path("bad")}, w.path("bad") + " holds no usable picture among 1 files; a.jpg: ", ""},
+		{[]string{"data.dir=" + w.path("none")}, "stat " + w.path("none") + ": no such file", ""},
+		{[]string{"data.holdout=" + w.path("bad")}, "data.holdout: no photo in " + w.path("bad") + " can be read", ""},
+		{[]string{"data.holdout=" + w.path("none")}, "data.holdout: stat " + w.path("none"), ""},
+		{[]string{"style.image=" + w.path("none.png")}, "style image: open " + w.path("none.png"), ""},
+		{[]string{"style.image=" + w.path("bad/a.jpg")}, "style image: " + w.path("bad/a.jpg") + ": ", ""},
+		{[]string{"train.preview_every=1", "train.preview_image=" + w.path("none.png")}, "train.preview_image: open " + w.path("none.png"), ""},
+		{[]string{"vgg.weights="}, "no VGG-19 weights: vgg.weights and STYLENET_VGG19 are empty, and there is no ", "run stylenet weights fetch, "},
+		{[]string{"vgg.weights=" + w.path("none")}, "VGG-19 weights named by vgg.weights: stat " + w.path("none"), ""},
+		{[]string{"vgg.weights=" + w.path("style.png")}, w.path("style.png") + ": ", ""},
+		{[]string{"loss.style.layers={relu4_1: 1}"}, "VGG-19 weights vgg.safetensors (sha256 ", ""},
+		{[]string{"network.architecture=c3s1-8,c3s1-4"}, "network.", ""},
+		{[]string{"network.architecture=d8,d8,d8,d8,d8,c5s1-8,u8,u8,u8,u8,u8,c3s1-3"}, "", ""},
+		{[]string{"train.device=cpu7"}, `train.device`, ""},
+	} {
+		dir := w.path("run")
+		cfg, err := w.load(c.sets...)
+		if err == nil {
+			_, err = New(t.Context(), cfg, dir, Options{})
+		}
+		t.Log(err)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v, want %q", c.sets, err, c.want)
+		}
+	}
+}
