@@ -30,7 +30,7 @@ func newBenchTrainCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "train",
 		Short: "Measure how fast a network is trained",
-		Long: `Measure training steps of the paper's network with VGG-19 up to relu4_3, photos
+		Long: `Measure training steps of the parity recipe, VGG-19 up to relu4_3, photos
 decoded and cropped as in a real run: the median of the steps, after two that
 are not counted. Photos and style are drawn for the purpose, and VGG-19 has
 random weights, which cost what trained ones do.`,
@@ -69,7 +69,7 @@ func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
 	for _, flag := range []string{"device", "threads"} {
 		sets = append(sets, "train."+flag+"="+cmd.Flag(flag).Value.String())
 	}
-	cfg, err := configs.LoadPreset("johnson", sets)
+	cfg, err := configs.LoadPreset("parity", sets)
 	if err != nil {
 		return err
 	}
