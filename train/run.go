@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -100,8 +101,10 @@ func (e *ExistsError) Hint() string {
 // any the run ends as if it had never stopped.
 func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, error) {
 	path := filepath.Join(dir, "config.yaml")
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("%s holds no run to resume: %w", dir, err)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s holds no run to resume: there is no config.yaml in it", dir)
+	} else if err != nil {
+		return nil, fmt.Errorf("run to resume: %w", err)
 	}
 	cfg, err := configs.Load(path, sets)
 	if err != nil {
@@ -266,11 +269,11 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 		ScaleMin: d.ScaleMin, ScaleMax: d.ScaleMax, Flip: d.Flip, Workers: d.Workers,
 	}, r.cursor)
 	if err != nil {
-		return err
+		return fmt.Errorf("data.dir: %w", err)
 	}
 	files, err := data.List(d.Dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("data.dir: %w", err)
 	}
 	r.photos = len(files)
 	if r.steps = t.Steps; t.Epochs > 0 {
@@ -331,7 +334,7 @@ func (r *Run) buildStep() (err error) {
 	}
 	y, err := g.Network(r.net, arrays, x, true)
 	if err != nil {
-		return err
+		return fmt.Errorf("the style network at data.size %d: %w", size, err)
 	}
 	if r.terms, err = losses.Perceptual(g, r.lossNet, r.lossArrays, y[0], targets, r.recipe); err != nil {
 		return err

@@ -28,7 +28,19 @@ import (
 // world is a folder of photos, a painting and the start of a VGG-19.
 type world struct{ dir string }
 
-// newWorld draws photos of 64² pixels, one of them broken.
+func TestMain(m *testing.M) {
+	// In memory the syncs of all the checkpoints cost nothing.
+	const memory = "/dev/shm"
+	if os.Getenv("TMPDIR") == "" {
+		if dir, err := os.MkdirTemp(memory, "probe"); err == nil {
+			os.Remove(dir)
+			os.Setenv("TMPDIR", memory)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// newWorld draws photos of 64² pixels and adds a broken one.
 func newWorld(t *testing.T, photos int) world {
 	t.Helper()
 	w := world{t.TempDir()}
@@ -70,8 +82,8 @@ func (w world) load(sets ...string) (*configs.Config, error) {
 		"data.dir=" + w.path("photos"), "data.size=32",
 		"style.image=" + w.path("style.png"), "style.size=32",
 		"vgg.weights=" + w.path("vgg.safetensors"), "vgg.convention=caffe",
-		"network.architecture=c3s1-8,d8,R8,u8,c3s1-3",
-		"loss.content.layers={relu1_1: 1}", "loss.style.layers={relu1_1: 1, relu1_2: 0.5}",
+		"network.architecture=c3s1-8,d8,R8,u8,c3s1-3", "network.padding=reflect",
+		"loss.content.layers={relu1_1: 1}", "loss.style.layers={relu1_1: 1}",
 		"train.batch=2", "train.threads=1", "train.steps=12",
 		"train.checkpoint_every=4", "train.preview_every=0",
 	}, sets...))
@@ -340,34 +352,91 @@ func TestErrorsBeforeTraining(t *testing.T) {
 	}
 	check(t, os.WriteFile(w.path("bad/a.jpg"), []byte("no picture"), 0o666))
 	for _, c := range []struct {
-		sets []string
-		want string
-		hint string
+		set  string
+		want string // the error contains it
+		hint string // the hint begins with it
 	}{
-		{[]string{"data.dir=" + w.path("empty")}, w.path("empty") + " holds no pictures", ""},
-		{[]string{"data.dir=" + w.path("bad")}, w.path("bad") + " holds no usable picture among 1 files; a.jpg: ", ""},
-		{[]string{"data.dir=" + w.path("none")}, "stat " + w.path("none") + ": no such file", ""},
-		{[]string{"data.holdout=" + w.path("bad")}, "data.holdout: no photo in " + w.path("bad") + " can be read", ""},
-		{[]string{"data.holdout=" + w.path("none")}, "data.holdout: stat " + w.path("none"), ""},
-		{[]string{"style.image=" + w.path("none.png")}, "style image: open " + w.path("none.png"), ""},
-		{[]string{"style.image=" + w.path("bad/a.jpg")}, "style image: " + w.path("bad/a.jpg") + ": ", ""},
-		{[]string{"train.preview_every=1", "train.preview_image=" + w.path("none.png")}, "train.preview_image: open " + w.path("none.png"), ""},
-		{[]string{"vgg.weights="}, "no VGG-19 weights: vgg.weights and STYLENET_VGG19 are empty, and there is no ", "run stylenet weights fetch, "},
-		{[]string{"vgg.weights=" + w.path("none")}, "VGG-19 weights named by vgg.weights: stat " + w.path("none"), ""},
-		{[]string{"vgg.weights=" + w.path("style.png")}, w.path("style.png") + ": ", ""},
-		{[]string{"loss.style.layers={relu4_1: 1}"}, "VGG-19 weights vgg.safetensors (sha256 ", ""},
-		{[]string{"network.architecture=c3s1-8,c3s1-4"}, "network.", ""},
-		{[]string{"network.architecture=d8,d8,d8,d8,d8,c5s1-8,u8,u8,u8,u8,u8,c3s1-3"}, "", ""},
-		{[]string{"train.device=cpu7"}, `train.device`, ""},
+		{"data.dir=" + w.path("empty"), "data.dir: " + w.path("empty") + " holds no pictures", ""},
+		{"data.dir=" + w.path("bad"), "data.dir: " + w.path("bad") + " holds no usable picture among 1 files; a.jpg: not a picture", ""},
+		{"data.dir=" + w.path("none"), "data.dir: stat " + w.path("none") + ": no such file", ""},
+		{"data.holdout=" + w.path("bad"), "data.holdout: no photo in " + w.path("bad") + " can be read", ""},
+		{"data.holdout=" + w.path("none"), "data.holdout: stat " + w.path("none") + ": no such file", ""},
+		{"style.image=" + w.path("none.png"), "style image: open " + w.path("none.png") + ": no such file", ""},
+		{"style.image=" + w.path("bad/a.jpg"), "style image: " + w.path("bad/a.jpg") + ": not a picture", ""},
+		{"train.preview_image=" + w.path("none.png"), "train.preview_image: open " + w.path("none.png") + ": no such file", ""},
+		{"vgg.weights=", "no VGG-19 weights: vgg.weights and STYLENET_VGG19 are empty, and there is no " + w.path("cache"), "run stylenet weights fetch, "},
+		{"vgg.weights=" + w.path("none"), "VGG-19 weights named by vgg.weights: stat " + w.path("none") + ": no such file", ""},
+		{"vgg.weights=" + w.path("style.png"), w.path("style.png") + ": unknown model format", ""},
+		{"loss.style.layers={relu4_1: 1}", `VGG-19 weights vgg.safetensors (sha256 `, ""},
+		{"loss.content.layers={relu2_1: 1}", `tensor "features.5.weight" is missing`, ""},
+		{"network.architecture=c3s1-8,d8,d8,d8,d8,d8,c5s1-8,u8,u8,u8,u8,u8,c3s1-3", "the style network at data.size 32: layer conv7.pad: a map of 1×1 is too small for a reflected border", ""},
 	} {
 		dir := w.path("run")
-		cfg, err := w.load(c.sets...)
-		if err == nil {
-			_, err = New(t.Context(), cfg, dir, Options{})
+		r, err := New(t.Context(), w.config(t, "train.preview_every=1", c.set), dir, Options{})
+		if r != nil || err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.set, err, c.want)
 		}
-		t.Log(err)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%v: %v, want %q", c.sets, err, c.want)
+		var h interface{ Hint() string }
+		if errors.As(err, &h) != (c.hint != "") || h != nil && !strings.HasPrefix(h.Hint(), c.hint) {
+			t.Errorf("%s: hint of %v, want %q", c.set, err, c.hint)
+		}
+		entries, err := os.ReadDir(dir)
+		check(t, err)
+		if len(entries) != 1 || entries[0].Name() != ".lock" {
+			t.Errorf("%s leaves %v", c.set, entries)
 		}
 	}
+	// A checkpoint that cannot be written is in the way of nothing either.
+	check(t, os.WriteFile(w.path("run/checkpoints"), nil, 0o666))
+	if _, err := New(t.Context(), w.config(t), w.path("run"), Options{}); err == nil || !strings.Contains(err.Error(), w.path("run/checkpoints")) {
+		t.Errorf("a file in place of checkpoints: %v", err)
+	}
+	check(t, os.Remove(w.path("run/checkpoints")))
+	trainAll(t, w.config(t, "train.steps=1"), w.path("run"))
+
+	if _, err := New(t.Context(), w.config(t), w.path("style.png"), Options{}); err == nil || !strings.HasPrefix(err.Error(), "run directory: ") {
+		t.Errorf("a file in place of the directory: %v", err)
+	}
+}
+
+func TestDirectoriesThatAreTaken(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	w := newWorld(t, 2)
+	dir := w.path("run")
+	cfg := w.config(t, "train.steps=3")
+	r, err := New(t.Context(), cfg, dir, Options{})
+	check(t, err)
+	if _, err := Resume(t.Context(), dir, nil, Options{}); !strings.Contains(fmt.Sprint(err), fmt.Sprintf("run directory %s is in use by process %d", dir, os.Getpid())) {
+		t.Errorf("a second trainer: %v", err)
+	}
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	before := outcome(t, dir)
+
+	_, err = New(t.Context(), cfg, dir, Options{})
+	exists, ok := errors.AsType[*ExistsError](err)
+	if !ok || err.Error() != dir+" holds a run already" || exists.Hint() != "go on with it: stylenet train --resume "+dir+"; or choose another --out" {
+		t.Errorf("a new run in place of another: %v", err)
+	}
+	for set, want := range map[string]string{
+		"network.architecture=c3s1-4,d8,R8,u8,c3s1-3": `the checkpoint of step 3 does not fit the configuration: tensor "`,
+		"network.norm=batch":                          `the checkpoint of step 3 does not fit the configuration: tensor "`,
+		"train.steps=2":                               "the run has done 3 steps, more than the 2 that train.steps or train.epochs ask for: raise them",
+		"train.lr=0":                                  "--set train.lr must be above 0",
+		"data.dir=" + w.path("."):                     w.path(".") + " has changed since the run began: it had 3 pictures and has 4",
+	} {
+		if _, err := Resume(t.Context(), dir, []string{set}, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("resume with %s: %v, want %q", set, err, want)
+		}
+	}
+	if _, err := Resume(t.Context(), w.path("photos"), nil, Options{}); err == nil || err.Error() != w.path("photos")+" holds no run to resume: there is no config.yaml in it" {
+		t.Errorf("resume of photos: %v", err)
+	}
+	same(t, outcome(t, dir), before)
+
+	// More steps than were planned.
+	r, err = Resume(t.Context(), dir, []string{"train.steps=4"}, Options{})
+	check(t, err)
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	trainAll(t, w.config(t, "train.steps=4"), w.path("four"))
+	same(t, outcome(t, dir), outcome(t, w.path("four")))
 }
