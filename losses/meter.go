@@ -2,6 +2,7 @@ package losses
 
 import (
 	"errors"
+	"fmt"
 
 	"stylenet/internal/inference"
 	"stylenet/internal/kernels"
@@ -21,6 +22,9 @@ type Meter struct {
 // NewMeter makes a meter for pictures of h×w pixels. style holds the Gram
 // matrices of Targets.
 func NewMeter(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, style []kernels.Array, r Recipe, h, w int) (_ *Meter, err error) {
+	if len(style) != len(r.Style) {
+		return nil, fmt.Errorf("losses: %d style targets for %d layers", len(style), len(r.Style))
+	}
 	m := &Meter{dev: dev.Scope(), recipe: r}
 	defer func() {
 		if err != nil {
