@@ -188,6 +188,9 @@ func TestResumeIsExact(t *testing.T) {
 		at   []int
 	}{
 		{"instance norm", nil, []int{4}},
+		{"threads", []string{
+			"train.threads=2", "train.steps=4", "network.architecture=c3s1-16,d32,R32,u16,c3s1-3", "loss.style.layers={relu1_2: 1}",
+		}, []int{2}},
 		{"everything", append(everything, "data.workers=3"), []int{1, 5, 8, 11}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
