@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"image/color"
 	"io"
+	"math"
 	"os"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -43,7 +45,8 @@ func drawCurve(metrics, path string) error {
 	p := plot.New()
 	p.BackgroundColor = color.White
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = "training", "step", "loss (logarithmic)"
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(logTicks)
+	p.X.Min = 0
 	p.Add(plotter.NewGrid())
 	p.Legend.Top = true
 	for i, name := range []string{"loss", "content", "style"} {
@@ -58,6 +61,9 @@ func drawCurve(metrics, path string) error {
 		p.Add(line)
 		p.Legend.Add(name, line)
 	}
+	if len(curves[0]) == 0 {
+		return fmt.Errorf("%s: no step with a loss to draw", metrics)
+	}
 	drawing, err := p.WriterTo(18*vg.Centimeter, 12*vg.Centimeter, "png")
 	if err != nil {
 		return err
@@ -66,4 +72,19 @@ func drawCurve(metrics, path string) error {
 		_, err := drawing.WriteTo(w)
 		return err
 	})
+}
+
+// logTicks are 1, 2 and 5 times the powers of ten, labelled, as far as they lie
+// on the axis. gonum's own label powers of ten alone, of which an axis may show
+// one or none.
+func logTicks(low, high float64) []plot.Tick {
+	var ticks []plot.Tick
+	for e := math.Floor(math.Log10(low)); e <= math.Log10(high); e++ {
+		for _, digit := range []float64{1, 2, 5} {
+			if v := digit * math.Pow(10, e); v >= low && v <= high {
+				ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 3, 64)})
+			}
+		}
+	}
+	return ticks
 }

@@ -57,7 +57,7 @@ random one, which carries style less well. A demo that was stopped goes on.`,
 
 // demoPhotos is the number of scenes to learn from; those of the sheet have
 // later seeds.
-const demoPhotos = 180
+const demoPhotos = 90
 
 func (o *demoOptions) run(cmd *cobra.Command) error {
 	folder := demoFolder{o.out}

@@ -2,6 +2,7 @@ package vgg
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -45,6 +46,8 @@ func TestRandom(t *testing.T) {
 			}
 			continue
 		}
+		// A filter whose weights add up to zero sees nothing of what all its
+		// inputs share.
 		fanIn := len(tensor.Data) / tensor.Shape[0]
 		var worst, largest float64
 		for o := range tensor.Shape[0] {
@@ -57,6 +60,46 @@ func TestRandom(t *testing.T) {
 		}
 		if centred := worst < 1e-4*largest; centred != (i > 0) {
 			t.Errorf("%s: the filters' sums reach %g, the weights %g", tensor.Name, worst, largest)
+		}
+	}
+}
+
+// The variance of a filter's mean over an area, against that of its weights,
+// tells how strongly it sees flat areas.
+func TestDrawFilter(t *testing.T) {
+	const inputs, area, filters = 4, 9, 4000
+	rnd := rand.New(rand.NewPCG(1, 2))
+	w := make([]float32, inputs*area)
+	var common, apart, detail float64
+	for range filters {
+		drawFilter(rnd, w, inputs, flatness{common: 0.5, apart: 0.25})
+		var means [inputs]float64
+		var mean float64
+		for i, v := range w {
+			means[i/area] += float64(v) / area
+			mean += float64(v) / (area * inputs)
+		}
+		common += mean * mean
+		for _, m := range means {
+			apart += (m - mean) * (m - mean)
+		}
+		for i, v := range w {
+			d := float64(v) - means[i/area]
+			detail += d * d
+		}
+	}
+	// Of Gaussian weights of variance s² the parts have s²/36, 3·s²/9, 32·s².
+	s2 := 2. / (inputs * area)
+	for _, c := range []struct {
+		name      string
+		got, want float64
+	}{
+		{"common", common / filters, 0.25 * s2 / 36},
+		{"apart", apart / filters, 0.0625 * 3 * s2 / 9},
+		{"detail", detail / filters, 32 * s2},
+	} {
+		if math.Abs(c.got/c.want-1) > 0.1 {
+			t.Errorf("%s: variance %g, want %g", c.name, c.got, c.want)
 		}
 	}
 }
@@ -79,14 +122,5 @@ func TestDrawFollowsSeed(t *testing.T) {
 	}
 	if slices.Equal(a, first(2)) {
 		t.Error("two seeds gave one network")
-	}
-	// He's standard deviation √(2/27) of the 64·27 weights of the first layer,
-	// within four standard errors.
-	var sq float64
-	for _, v := range a[:64*27] {
-		sq += float64(v) * float64(v)
-	}
-	if got := sq / (64 * 27) * 27 / 2; math.Abs(got-1) > 4*math.Sqrt(2.0/(64*27)) {
-		t.Errorf("the variance is %.3f of He's", got)
 	}
 }
