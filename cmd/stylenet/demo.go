@@ -26,6 +26,7 @@ import (
 type demoOptions struct {
 	out      string
 	steps    int
+	size     int
 	dataOnly bool
 }
 
@@ -51,6 +52,7 @@ random one, which carries style less well. A demo that was stopped goes on.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&o.out, "output", "o", "demo", "the output directory")
 	flags.IntVar(&o.steps, "steps", 0, "training steps (default: the recipe's)")
+	flags.IntVar(&o.size, "size", 384, "pixels on each side of the sheet's pictures")
 	flags.BoolVar(&o.dataOnly, "data-only", false, "draw photos/ and style.png, and stop")
 	return cmd
 }
@@ -60,6 +62,9 @@ random one, which carries style less well. A demo that was stopped goes on.`,
 const demoPhotos = 90
 
 func (o *demoOptions) run(cmd *cobra.Command) error {
+	if o.size < 32 || o.size > 2048 {
+		return usagef(cmd, "--size must be 32 to 2048, got %d", o.size)
+	}
 	folder := demoFolder{o.out}
 	if err := folder.draw(cmd.Context(), demoPhotos, 256, 256); err != nil {
 		return err
@@ -135,7 +140,7 @@ func (o *demoOptions) sheet(cmd *cobra.Command, folder demoFolder) (err error) {
 	}
 	var rows [][]images.Labelled
 	for i := range uint64(4) {
-		content, err := images.FromImage(scenes.Photo(demoPhotos+i*5, 384, 384))
+		content, err := images.FromImage(scenes.Photo(demoPhotos+i*5, o.size, o.size))
 		if err != nil {
 			return err
 		}
@@ -147,7 +152,7 @@ func (o *demoOptions) sheet(cmd *cobra.Command, folder demoFolder) (err error) {
 			{Picture: content, Caption: "content"}, {Picture: style, Caption: "style"}, {Picture: result, Caption: "result"},
 		})
 	}
-	sheet, err := images.Sheet(rows, 384)
+	sheet, err := images.Sheet(rows, o.size)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 //	model FILE                   a network that exchanges red and blue
 //	run DIR STEP...              a run with such a network at those steps
 //	picture FILE W H [R G B [A]] one colour of 0 to 255 each
+//	size FILE W H                decode a picture and compare its size
 //	same FILE W H R G B [A]      compare all pixels of a picture, within 2 (JPEG)
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -70,6 +71,13 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o777))
 				ts.Check(images.Save(ts.MkAbs(args[0]), p, images.SaveOptions{}))
+			},
+			"size": func(ts *testscript.TestScript, _ bool, args []string) {
+				p, err := images.Open(ts.MkAbs(args[0]))
+				ts.Check(err)
+				if got := fmt.Sprint(p.W, " ", p.H); got != args[1]+" "+args[2] {
+					ts.Fatalf("%s is %s, want %s %s", args[0], got, args[1], args[2])
+				}
 			},
 			"same": func(ts *testscript.TestScript, _ bool, args []string) {
 				got, err := images.Open(ts.MkAbs(args[0]))
