@@ -70,24 +70,21 @@ func Random(dev kernels.Device, seed uint64) (*Weights, error) {
 // first layer), apart to how they differ (colour).
 type flatness struct{ common, apart float64 }
 
-// Found by looking at what demos trained with them. Behind the first layer the
-// common part is zero: it would grow from layer to layer, until a constant
-// outweighs all else.
-var (
-	firstFlatness = flatness{common: 0.3, apart: 1}
-	laterFlatness = flatness{common: 0, apart: 0.15}
-)
-
 func draw(net *networks.Network, seed uint64) (*weights.Set, error) {
+	// Found by looking at what demos trained with them. Behind the first layer
+	// the common part is zero: it would grow from layer to layer, until a
+	// constant outweighs all else.
+	first := flatness{common: 0.3, apart: 1}
+	later := flatness{common: 0, apart: 0.15}
 	set := &weights.Set{}
 	for i, p := range net.Params() {
 		data := make([]float32, weights.Elements(p.Shape))
 		if len(p.Shape) == 4 {
 			rnd := rand.New(rand.NewPCG(seed, uint64(i)))
 			fanIn := len(data) / p.Shape[0]
-			flat := laterFlatness
+			flat := later
 			if i == 0 {
-				flat = firstFlatness
+				flat = first
 			}
 			for o := range p.Shape[0] {
 				drawFilter(rnd, data[o*fanIn:][:fanIn], p.Shape[1], flat)
