@@ -3,7 +3,6 @@
 package devices
 
 import (
-	"fmt"
 	"os"
 	"syscall"
 )
@@ -14,15 +13,15 @@ import (
 // and from other programs; with both cores wanted elsewhere a training step
 // then takes several times as long. OpenMP reads the setting before main, from
 // the environment alone. Settings that are there already are left as they are.
-func SettleOpenMP() error {
+//
+// Where the program cannot be started anew it goes on as it is, slower.
+func SettleOpenMP() {
 	for _, name := range []string{"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} {
 		if os.Getenv(name) != "" {
-			return nil
+			return
 		}
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program to restart it: %w", err)
+	if self, err := os.Executable(); err == nil {
+		_ = syscall.Exec(self, os.Args, append(os.Environ(), "GOMP_SPINCOUNT=1000"))
 	}
-	return syscall.Exec(self, os.Args, append(os.Environ(), "GOMP_SPINCOUNT=1000"))
 }
