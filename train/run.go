@@ -59,7 +59,8 @@ type Run struct {
 	terms          *losses.Terms
 	names          []string // of the trainable parameters
 	params, m, v   []kernels.Array
-	norm           kernels.Kernel // nil without clipping
+	norm           kernels.Kernel // of all gradients, into squaredNorm
+	squaredNorm    kernels.Array
 	adam           kernels.Kernel
 	adamSettings   kernels.Adam
 	running        runningStats
@@ -77,6 +78,9 @@ type Run struct {
 // anywhere.
 func New(ctx context.Context, cfg *configs.Config, dir string, o Options) (*Run, error) {
 	if _, err := os.Stat(filepath.Join(dir, "config.yaml")); err == nil {
+		return nil, &ExistsError{Dir: dir}
+	}
+	if log, err := os.Stat(filepath.Join(dir, "metrics.jsonl")); err == nil && log.Size() > 0 {
 		return nil, &ExistsError{Dir: dir}
 	}
 	resolved, err := absolute(cfg)
@@ -111,10 +115,7 @@ func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, er
 		return nil, err
 	}
 	snapshot, warnings, err := checkpoint.Latest(filepath.Join(dir, "checkpoints"))
-	if errors.Is(err, checkpoint.ErrNone) {
-		snapshot, err = nil, nil // it was stopped before its first checkpoint
-	}
-	if err != nil {
+	if err != nil { // even a run without a step has the checkpoint of step 0
 		return nil, err
 	}
 	for _, w := range warnings {
@@ -427,19 +428,16 @@ func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 		}
 		r.m, r.v, grads = append(r.m, m), append(r.v, v), append(grads, r.machine.Gradient(i))
 	}
-	var squared kernels.Array
 	var err error
-	t := r.config.Train
-	if t.ClipNorm > 0 {
-		if squared, err = dev.NewParameter(kernels.Scalar()); err != nil {
-			return err
-		}
-		if r.norm, err = dev.SquaredNorm(squared, grads); err != nil {
-			return err
-		}
+	if r.squaredNorm, err = dev.NewParameter(kernels.Scalar()); err != nil {
+		return err
 	}
+	if r.norm, err = dev.SquaredNorm(r.squaredNorm, grads); err != nil {
+		return err
+	}
+	t := r.config.Train
 	r.adamSettings = kernels.Adam{Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, ClipNorm: t.ClipNorm}
-	if r.adam, err = dev.Adam(r.params, grads, r.m, r.v, squared, &r.adamSettings); err != nil {
+	if r.adam, err = dev.Adam(r.params, grads, r.m, r.v, r.squaredNorm, &r.adamSettings); err != nil {
 		return err
 	}
 	r.running = runningStats{dev, r.machine.Statistics(), r.model.Weights}
@@ -460,15 +458,16 @@ func (r *Run) forwardBackward(pixels []float32) error {
 	return r.machine.Step()
 }
 
-// losses waits for the step's losses.
+// losses waits for the step's losses and the norm of its gradients.
 func (r *Run) losses() (Metrics, error) {
 	var m Metrics
 	var err error
-	value := func(n *autodiff.Node) float64 {
+	read := func(a kernels.Array) float64 {
 		var v [1]float32
-		err = errors.Join(err, r.machine.Device().Download(v[:], r.machine.Value(n)))
+		err = errors.Join(err, r.machine.Device().Download(v[:], a))
 		return float64(v[0])
 	}
+	value := func(n *autodiff.Node) float64 { return read(r.machine.Value(n)) }
 	for i, l := range r.recipe.Content {
 		m.Content += l.Weight * value(r.terms.Content[i])
 	}
@@ -479,6 +478,8 @@ func (r *Run) losses() (Metrics, error) {
 		m.TotalVariation = r.recipe.TotalVariation * value(r.terms.TotalVariation)
 	}
 	m.Loss = m.Content + m.Style + m.TotalVariation
+	r.norm()
+	m.squaredNorm = read(r.squaredNorm)
 	return m, err
 }
 
@@ -486,9 +487,6 @@ func (r *Run) losses() (Metrics, error) {
 func (r *Run) update() (float64, error) {
 	r.adamSettings.Step = r.step + 1
 	r.adamSettings.LR = learningRate(r.config.Train, r.step+1, r.steps)
-	if r.norm != nil {
-		r.norm()
-	}
 	r.adam()
 	return r.adamSettings.LR, r.running.update()
 }

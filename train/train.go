@@ -32,6 +32,8 @@ type Metrics struct {
 	TotalVariation  float64 `json:"tv"`
 	LearningRate    float64 `json:"lr"`
 	ImagesPerSecond float64 `json:"images_per_second"`
+
+	squaredNorm float64 // of the gradients
 }
 
 // Train runs the remaining steps. When ctx ends it finishes the step at hand,
@@ -53,8 +55,8 @@ func (r *Run) Train(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("step %d: %w", r.step+1, err)
 		}
-		if !finite(m.Loss) {
-			return r.diverged(r.step+1, fmt.Sprintf("the loss is %g", m.Loss))
+		if problem := r.problem(m); problem != "" {
+			return r.diverged(r.step+1, problem)
 		}
 		if m.LearningRate, err = r.update(); err != nil {
 			return fmt.Errorf("step %d: %w", r.step+1, err)
@@ -77,7 +79,10 @@ func (r *Run) Train(ctx context.Context) error {
 		}
 		if t.CheckpointEvery > 0 && r.step%t.CheckpointEvery == 0 || r.step == r.steps {
 			// After a crash in between, the evaluation is made again.
-			if err := r.evaluate(); err != nil {
+			var spoilt *DivergedError
+			if err := r.evaluate(); errors.As(err, &spoilt) {
+				return err // the newest checkpoint is better than this state
+			} else if err != nil {
 				return r.save(err)
 			}
 			if err := r.checkpoint(); err != nil {
@@ -95,6 +100,19 @@ func (r *Run) save(err error) error {
 		return errors.Join(err, failed)
 	}
 	return err
+}
+
+// problem says what of a step's losses and gradients is no number, or "". The
+// loss alone does not tell: kernels that fuse ReLU turn a picture of NaN into
+// features of zero, but its gradients stay NaN.
+func (r *Run) problem(m Metrics) string {
+	switch {
+	case !finite(m.Loss):
+		return fmt.Sprintf("the loss is %g", m.Loss)
+	case !finite(m.squaredNorm):
+		return fmt.Sprintf("the norm of the gradients is %g", math.Sqrt(m.squaredNorm))
+	}
+	return ""
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
