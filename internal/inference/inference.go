@@ -127,7 +127,9 @@ func (c *compiler) kernel(s Step, dst, src kernels.Array) (kernels.Kernel, error
 	case networks.Conv:
 		return dev.Conv(dst, src, param(".weight"), param(".bias"), kernels.Conv{Stride: op.Stride, Pad: Border(op.Pad), ReLU: s.ReLU, Frozen: true})
 	case networks.ConvTranspose:
-		return dev.ConvBackwardData(dst, src, param(".weight"), param(".bias"), TransposedConv(op))
+		c := TransposedConv(op)
+		c.Frozen = true
+		return dev.ConvBackwardData(dst, src, param(".weight"), param(".bias"), c)
 	case networks.Norm:
 		if op.Batch {
 			return c.batchNorm(s, op, dst, src)
