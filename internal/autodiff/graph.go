@@ -292,8 +292,12 @@ func (g *Graph) sum(nodes gorgonia.Nodes) (*Node, error) {
 	for i := range weights {
 		weights[i] = 1
 	}
+	result := g.activation
+	if g.flat[nodes[0]] {
+		result = g.parameter
+	}
 	return g.apply("sum", shape, func(in []*value) (*value, kernels.Kernel, error) {
-		out, err := g.activation(shape)
+		out, err := result(shape)
 		if err != nil {
 			return nil, nil, err
 		}

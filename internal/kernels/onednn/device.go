@@ -334,6 +334,17 @@ func (d *Device) check(err error, arrays ...kernels.Array) error {
 	return nil
 }
 
+// sameLayout refuses activations beside parameters where a kernel works
+// element by element: their memory differs.
+func sameLayout(arrays ...kernels.Array) error {
+	for _, a := range arrays[1:] {
+		if arr(a).dims.blk != arr(arrays[0]).dims.blk {
+			return errors.New("an activation stands beside a parameter")
+		}
+	}
+	return nil
+}
+
 func arr(a kernels.Array) *array {
 	if a == nil {
 		return &array{}

@@ -41,6 +41,9 @@ func (d *Device) MSE(loss, a, b kernels.Array) (kernels.Kernel, error) {
 	if err := d.check(kernels.CheckMSE(loss, a, b), loss, a, b); err != nil {
 		return nil, err
 	}
+	if err := sameLayout(a, b); err != nil {
+		return nil, err
+	}
 	l, x, y := arr(loss), arr(a), arr(b)
 	return d.simple(func() {
 		C.call_mse(d.table, l.data, x.data, y.data, x.dims.n, y.dims.n, x.count/C.size_t(x.dims.n), C.size_t(x.shape.Elements()))
@@ -50,6 +53,9 @@ func (d *Device) MSE(loss, a, b kernels.Array) (kernels.Kernel, error) {
 // MSEBackward binds the gradient of a mean squared error.
 func (d *Device) MSEBackward(da, dloss, a, b kernels.Array) (kernels.Kernel, error) {
 	if err := d.check(kernels.CheckMSEBackward(da, dloss, a, b), da, dloss, a, b); err != nil {
+		return nil, err
+	}
+	if err := sameLayout(da, a, b); err != nil {
 		return nil, err
 	}
 	o, l, x, y := arr(da), arr(dloss), arr(a), arr(b)

@@ -121,6 +121,9 @@ func (d *Device) Sum(dst kernels.Array, srcs []kernels.Array, weights []float32)
 	if err := d.check(kernels.CheckSum(dst, srcs, weights), append(srcs[:len(srcs):len(srcs)], dst)...); err != nil {
 		return nil, err
 	}
+	if err := sameLayout(append(srcs[:len(srcs):len(srcs)], dst)...); err != nil {
+		return nil, err
+	}
 	o, ps, ws := arr(dst), pointers(srcs), append([]float32(nil), weights...)
 	return d.simple(func() {
 		C.call_sum(d.table, o.data, &ps[0], (*C.float)(unsafe.Pointer(&ws[0])), C.int(len(ps)), o.count)
