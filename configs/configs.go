@@ -208,7 +208,7 @@ type Train struct {
 	Precision string `yaml:"precision" json:"precision"`
 	// Threads is the number of cores the kernels use; 0 means all.
 	Threads int `yaml:"threads" json:"threads"`
-	// Device is "auto" or "cpu".
+	// Device is "auto", "cpu", "onednn" or "reference".
 	Device string `yaml:"device" json:"device"`
 	// Exact forbids approximate kernels, such as Winograd convolution.
 	Exact bool `yaml:"exact" json:"exact"`

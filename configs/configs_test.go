@@ -153,7 +153,7 @@ func TestFaultsOfValues(t *testing.T) {
 		{"train: {preview_every: -1}", "train.preview_every must be at least 0, got -1"},
 		{"train: {precision: bf16}", `train.precision must be fp32, the only value supported, got "bf16"`},
 		{"train: {threads: -1}", "train.threads must be at least 0, got -1"},
-		{"train: {device: gpu}", `train.device must be auto or cpu, got "gpu"`},
+		{"train: {device: gpu}", `train.device must be auto, cpu, onednn or reference, got "gpu"`},
 	} {
 		t.Run(tt.want, func(t *testing.T) {
 			content := tt.content + "\n"

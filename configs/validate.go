@@ -287,5 +287,5 @@ func (v *checker) train(t Train) {
 	v.atLeast("train.preview_every", t.PreviewEvery, 0)
 	v.oneOf("train.precision", t.Precision, "fp32")
 	v.atLeast("train.threads", t.Threads, 0)
-	v.oneOf("train.device", t.Device, "auto", "cpu")
+	v.oneOf("train.device", t.Device, "auto", "cpu", "onednn", "reference")
 }

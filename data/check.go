@@ -35,7 +35,7 @@ type Report struct {
 	Short    Distribution   `json:"short"`    // short sides of whole pictures, pixels
 	Long     Distribution   `json:"long"`     // long sides
 	Broken   []Skipped      `json:"broken"`   // in the order of List
-	TooSmall []Skipped      `json:"tooSmall"` // in the order of List
+	TooSmall []Skipped      `json:"too_small"` // in the order of List
 }
 
 // Distribution sums up a set of lengths. It is zero for an empty set.

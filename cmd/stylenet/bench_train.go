@@ -66,10 +66,11 @@ func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
 		"data.dir=" + scenes.photos(), "style.image=" + scenes.style(), "vgg.random=true", "train.checkpoint_every=0", "train.preview_every=0",
 		fmt.Sprintf("data.size=%d", o.size), fmt.Sprintf("train.batch=%d", o.batch), fmt.Sprintf("train.steps=%d", warmUp+o.steps), fmt.Sprintf("train.exact=%t", o.exact),
 	}
-	for _, flag := range []string{"device", "threads"} {
-		sets = append(sets, "train."+flag+"="+cmd.Flag(flag).Value.String())
+	onDevice, err := deviceSets(cmd)
+	if err != nil {
+		return err
 	}
-	cfg, err := configs.LoadPreset("parity", sets)
+	cfg, err := configs.LoadPreset("parity", append(sets, onDevice...))
 	if err != nil {
 		return err
 	}

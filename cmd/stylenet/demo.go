@@ -90,7 +90,13 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 }
 
 func (o *demoOptions) train(cmd *cobra.Command, folder demoFolder, runDir string) error {
-	var sets []string
+	if o.steps < 0 {
+		return usagef(cmd, "--steps %d: give 1 or more, or 0 for the recipe's", o.steps)
+	}
+	sets, err := deviceSets(cmd)
+	if err != nil {
+		return err
+	}
 	if o.steps > 0 {
 		sets = append(sets, fmt.Sprintf("train.steps=%d", o.steps))
 	}
@@ -105,9 +111,6 @@ func (o *demoOptions) train(cmd *cobra.Command, folder demoFolder, runDir string
 		sets = append(sets, "vgg.random=true")
 	} else if err != nil {
 		return err
-	}
-	for _, flag := range []string{"device", "threads"} {
-		sets = append(sets, "train."+flag+"="+cmd.Flag(flag).Value.String())
 	}
 	cfg, err := configs.LoadPreset("demo", sets)
 	if err != nil {

@@ -132,7 +132,7 @@ func loadModel(cmd *cobra.Command, path string) (*export.Model, error) {
 		warn(cmd, "%s; the checkpoint before it is used", w)
 	}
 	if errors.Is(err, checkpoint.ErrNone) {
-		return nil, &hinted{fmt.Errorf("%s holds no checkpoint", path), "a run saves its first one after train.checkpoint_every steps, or when it is stopped with Ctrl-C"}
+		return nil, &hinted{fmt.Errorf("%s holds no checkpoint", path), "name the run directory of stylenet train --out, which has checkpoints/ in it"}
 	}
 	return m, err
 }

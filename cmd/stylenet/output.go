@@ -37,12 +37,14 @@ func isTerminal(w io.Writer) bool {
 }
 
 // newProgress makes a bar on stderr that vanishes when it is full; where
-// stderr is no terminal, nothing is shown.
+// stdout or stderr is no terminal, or with --json, nothing is shown.
 func newProgress(cmd *cobra.Command, total int, what string) *progressbar.ProgressBar {
 	w := cmd.ErrOrStderr()
+	json := cmd.Flag("json")
+	visible := isTerminal(w) && isTerminal(cmd.OutOrStdout()) && (json == nil || json.Value.String() != "true")
 	return progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetVisibility(isTerminal(w)),
+		progressbar.OptionSetVisibility(visible),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetPredictTime(true),

@@ -67,11 +67,11 @@ func presetNames() string {
 }
 
 func (o *trainOptions) run(cmd *cobra.Command, args []string) error {
-	for _, flag := range []string{"device", "threads"} {
-		if cmd.Flags().Changed(flag) {
-			o.sets = append(o.sets, "train."+flag+"="+cmd.Flag(flag).Value.String())
-		}
+	onDevice, err := deviceSets(cmd)
+	if err != nil {
+		return err
 	}
+	o.sets = append(o.sets, onDevice...)
 	open := func(to train.Options) (*train.Run, error) {
 		return train.Resume(cmd.Context(), o.resume, o.sets, to)
 	}
@@ -96,6 +96,21 @@ func (o *trainOptions) run(cmd *cobra.Command, args []string) error {
 	return runTraining(cmd, o.json, open)
 }
 
+// deviceSets are the flags --device and --threads, where they are given, as
+// settings of a configuration.
+func deviceSets(cmd *cobra.Command) ([]string, error) {
+	if _, err := threadsFlag(cmd); err != nil {
+		return nil, err
+	}
+	var sets []string
+	for _, flag := range []string{"device", "threads"} {
+		if cmd.Flags().Changed(flag) {
+			sets = append(sets, "train."+flag+"="+cmd.Flag(flag).Value.String())
+		}
+	}
+	return sets, nil
+}
+
 // runTraining opens a run, trains it to its end and tells of it.
 func runTraining(cmd *cobra.Command, json bool, open func(train.Options) (*train.Run, error)) (err error) {
 	bar := newProgress(cmd, -1, "training")
@@ -106,8 +121,8 @@ func runTraining(cmd *cobra.Command, json bool, open func(train.Options) (*train
 		Observe: func(m train.Metrics) {
 			bar.Describe(fmt.Sprintf("loss %.4g (content %.3g, style %.3g, tv %.3g), %.1f images/s", m.Loss, m.Content, m.Style, m.TotalVariation, m.ImagesPerSecond))
 			_ = bar.Set(m.Step) // a terminal that is gone does not matter
-			if json {
-				printed = errors.Join(printed, printJSON(cmd, m))
+			if json && printed == nil {
+				printed = printJSON(cmd, m)
 			}
 		},
 	})
