@@ -28,13 +28,13 @@ type CheckOptions struct {
 // Report says what a folder of pictures holds.
 type Report struct {
 	Dir      string         `json:"dir"`
-	Files    int            `json:"files"`    // that look like pictures
-	Usable   int            `json:"usable"`   // whole and large enough
-	Ignored  int            `json:"ignored"`  // files that are not pictures
-	Formats  map[string]int `json:"formats"`  // of whole pictures, by content
-	Short    Distribution   `json:"short"`    // short sides of whole pictures, pixels
-	Long     Distribution   `json:"long"`     // long sides
-	Broken   []Skipped      `json:"broken"`   // in the order of List
+	Files    int            `json:"files"`     // that look like pictures
+	Usable   int            `json:"usable"`    // whole and large enough
+	Ignored  int            `json:"ignored"`   // files that are not pictures
+	Formats  map[string]int `json:"formats"`   // of whole pictures, by content
+	Short    Distribution   `json:"short"`     // short sides of whole pictures, pixels
+	Long     Distribution   `json:"long"`      // long sides
+	Broken   []Skipped      `json:"broken"`    // in the order of List
 	TooSmall []Skipped      `json:"too_small"` // in the order of List
 }
 

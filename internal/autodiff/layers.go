@@ -87,6 +87,20 @@ func (b *networkBuilder) param(name string) (*Node, error) {
 	return b.leaf(name, a, b.trainable)
 }
 
+// withWeights are the inputs of a convolution: x, its weights, and its bias
+// where it has one.
+func (b *networkBuilder) withWeights(name string, x *Node) ([]*Node, error) {
+	w, err := b.param(name + ".weight")
+	if err != nil {
+		return nil, err
+	}
+	bias, err := b.param(name + ".bias")
+	if err != nil || bias == nil {
+		return []*Node{x, w}, err
+	}
+	return []*Node{x, w, bias}, nil
+}
+
 func (b *networkBuilder) layer(s inference.Step, out kernels.Shape, in []*Node) (*Node, error) {
 	name := s.Layer.Name
 	switch op := s.Layer.Op.(type) {
@@ -142,17 +156,9 @@ func gradAndInput(in gorgonia.Nodes, _, grad *Node) []*Node   { return []*Node{g
 func gradAndOutput(_ gorgonia.Nodes, out, grad *Node) []*Node { return []*Node{grad, out} }
 
 func (b *networkBuilder) conv(name string, out kernels.Shape, x *Node, c kernels.Conv) (*Node, error) {
-	w, err := b.param(name + ".weight")
+	inputs, err := b.withWeights(name, x)
 	if err != nil {
 		return nil, err
-	}
-	bias, err := b.param(name + ".bias")
-	if err != nil {
-		return nil, err
-	}
-	inputs := []*Node{x, w}
-	if bias != nil {
-		inputs = append(inputs, bias)
 	}
 	return b.unary("conv "+name, out, func(dst kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
 		return b.dev.Conv(dst, in[0], in[1], optional(in, 2), c)
@@ -222,17 +228,9 @@ func (g *Graph) side(name string, shape kernels.Shape, result func() *value, mai
 }
 
 func (b *networkBuilder) convTranspose(name string, out kernels.Shape, x *Node, c kernels.Conv) (*Node, error) {
-	w, err := b.param(name + ".weight")
+	inputs, err := b.withWeights(name, x)
 	if err != nil {
 		return nil, err
-	}
-	bias, err := b.param(name + ".bias")
-	if err != nil {
-		return nil, err
-	}
-	inputs := []*Node{x, w}
-	if bias != nil {
-		inputs = append(inputs, bias)
 	}
 	return b.unary("transposed conv "+name, out, func(dst kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
 		return b.dev.ConvBackwardData(dst, in[0], in[1], optional(in, 2), c)

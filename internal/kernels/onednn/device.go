@@ -73,6 +73,7 @@ type engine struct {
 	err     error // the first of the launches since the last wait; the worker's alone
 	held    atomic.Int64
 	peak    atomic.Int64
+	stopped atomic.Bool // the device that the scopes come from is closed
 }
 
 func (e *engine) work() {
@@ -125,6 +126,7 @@ type Device struct {
 	root    bool
 	blocks  []*block
 	free    []*block
+	closed  bool
 	cleanup []func() // frees what kernels hold; runs on the device's thread
 }
 
@@ -288,6 +290,10 @@ func (d *Device) Scope() kernels.Device { return &Device{engine: d.engine} }
 
 // Close frees everything that was made through d.
 func (d *Device) Close() error {
+	if d.closed || d.stopped.Load() {
+		return nil // a second Close, or a scope's after its device's
+	}
+	d.closed = true
 	err := d.Sync()
 	freed := d.do(func() error {
 		for _, free := range d.cleanup {
@@ -304,6 +310,7 @@ func (d *Device) Close() error {
 	})
 	d.cleanup, d.blocks, d.free = nil, nil, nil
 	if d.root {
+		d.stopped.Store(true)
 		close(d.queue)
 	}
 	return errors.Join(err, freed)
