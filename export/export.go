@@ -33,7 +33,7 @@ func Load(path string) (*Model, error) { return model.Open(path) }
 // LoadRun reads the model of a training run: dir is a run (then its newest
 // checkpoint that passes its checksums is taken), a run's folder of
 // checkpoints, or one checkpoint. Each damaged checkpoint that was passed over
-// gives a warning. Errors name the file and what is wrong with it.
+// gives a warning, and so does an untrained network. Errors name the file and what is wrong with it.
 func LoadRun(dir string) (m *Model, warnings []string, err error) {
 	var snapshot *checkpoint.Snapshot
 	if _, err := os.Stat(filepath.Join(dir, "MANIFEST.json")); err == nil {
@@ -49,11 +49,18 @@ func LoadRun(dir string) (m *Model, warnings []string, err error) {
 		var passed []checkpoint.Warning
 		snapshot, passed, err = checkpoint.Latest(all)
 		for _, w := range passed {
-			warnings = append(warnings, w.String())
+			said := w.String()
+			if err == nil {
+				said = fmt.Sprintf("%s; the checkpoint of step %d is used", said, snapshot.Step)
+			}
+			warnings = append(warnings, said)
 		}
 		if err != nil {
 			return nil, warnings, err
 		}
+	}
+	if snapshot.Step == 0 {
+		warnings = append(warnings, fmt.Sprintf("%s: its newest checkpoint is of step 0, before any training", dir))
 	}
 	if m, err = model.FromTensors(snapshot.Model, snapshot.Metadata); err != nil {
 		return nil, warnings, fmt.Errorf("%s: checkpoint of step %d: %w", dir, snapshot.Step, err)

@@ -129,7 +129,7 @@ func loadModel(cmd *cobra.Command, path string) (*export.Model, error) {
 	}
 	m, warnings, err := export.LoadRun(path)
 	for _, w := range warnings {
-		warn(cmd, "%s; the checkpoint before it is used", w)
+		warn(cmd, "%s", w)
 	}
 	if errors.Is(err, checkpoint.ErrNone) {
 		return nil, &hinted{fmt.Errorf("%s holds no checkpoint", path), "name the run directory of stylenet train --out, which has checkpoints/ in it"}
