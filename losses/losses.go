@@ -146,11 +146,9 @@ func compare(g *autodiff.Graph, name string, x *autodiff.Node, target kernels.Ar
 // layers, in their order: for each layer C·C values, row by row.
 // pixels is one picture, RGB 0-255, in C, H, W order.
 func GramMatrices(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, pixels []float32, h, w int, layers []Layer) (_ [][]float32, err error) {
-	keep := make([]int, len(layers))
-	for i, l := range layers {
-		if keep[i], err = vgg.Find(l.Name); err != nil {
-			return nil, err
-		}
+	keep, err := vgg.FindAll(Names(layers))
+	if err != nil {
+		return nil, err
 	}
 	plan, err := inference.Compile(dev, vgg, arrays, 1, h, w, keep...)
 	if err != nil {

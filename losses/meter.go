@@ -31,21 +31,11 @@ func NewMeter(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	keep := func(layers []Layer) ([]int, error) {
-		indices := make([]int, len(layers))
-		for i, l := range layers {
-			var err error
-			if indices[i], err = vgg.Find(l.Name); err != nil {
-				return nil, err
-			}
-		}
-		return indices, nil
-	}
-	content, err := keep(r.Content)
+	content, err := vgg.FindAll(Names(r.Content))
 	if err != nil {
 		return nil, err
 	}
-	styles, err := keep(r.Style)
+	styles, err := vgg.FindAll(Names(r.Style))
 	if err != nil {
 		return nil, err
 	}

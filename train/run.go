@@ -307,11 +307,9 @@ func (r *Run) buildStep() (err error) {
 		if err != nil {
 			return err
 		}
-		keep := make([]int, len(layers))
-		for i, l := range layers {
-			if keep[i], err = net.Find(l.Name); err != nil {
-				return err
-			}
+		keep, err := net.FindAll(losses.Names(layers))
+		if err != nil {
+			return err
 		}
 		if r.targets, err = inference.Compile(r.dev, net, r.lossArrays, batch, size, size, keep...); err != nil {
 			return err

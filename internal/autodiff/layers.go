@@ -18,12 +18,9 @@ func (g *Graph) Network(net *networks.Network, arrays inference.Arrays, x *Node,
 	if len(taps) == 0 {
 		taps = []string{net.Layers[len(net.Layers)-1].Name}
 	}
-	keep := make([]int, len(taps))
-	for i, name := range taps {
-		var err error
-		if keep[i], err = net.Find(name); err != nil {
-			return nil, err
-		}
+	keep, err := net.FindAll(taps)
+	if err != nil {
+		return nil, err
 	}
 	in := g.shapes[x]
 	sizes, err := net.Sizes(in.H, in.W)

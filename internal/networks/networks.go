@@ -132,6 +132,18 @@ func (n *Network) Find(name string) (int, error) {
 	return 0, fmt.Errorf("the network has no layer %q", name)
 }
 
+// FindAll returns the indices of the layers of those names, or an error.
+func (n *Network) FindAll(names []string) ([]int, error) {
+	indices := make([]int, len(names))
+	for i, name := range names {
+		var err error
+		if indices[i], err = n.Find(name); err != nil {
+			return nil, err
+		}
+	}
+	return indices, nil
+}
+
 // Sizes returns the size of every layer's result for an input of h rows and w
 // columns. It fails where a layer cannot run at that size.
 func (n *Network) Sizes(h, w int) ([]Size, error) {
