@@ -173,6 +173,9 @@ type Info struct {
 	Description string // processor, instruction set, library version
 	Threads     int
 	Exact       bool // no approximate kernels
+	// Precision is how activations are held: "float32", or "bf16" (maps of more
+	// than 4 channels; sums, statistics and parameters stay float32).
+	Precision string
 }
 
 // Padding is a border in pixels.
@@ -208,6 +211,21 @@ type Norm struct {
 	Eps   float32
 	Batch bool
 	ReLU  bool
+}
+
+// Read is how a fused kernel reads a source: normalised, then through ReLU,
+// then enlarged, then with a border. The zero Read takes it as it is.
+type Read struct {
+	// Mean, InvStd, Gamma and Beta normalise as Norm does: all or none are set.
+	// The statistics are of shape (N, C, 1, 1) or (1, C, 1, 1).
+	Mean, InvStd, Gamma, Beta Array
+	ReLU                      bool
+	// Upsample repeats every pixel Upsample×Upsample times; 0 is 1.
+	Upsample int
+	// Mode and Pad are the border, as Pad's. Negative amounts crop, and stand
+	// beside any mode.
+	Mode PadMode
+	Pad  Padding
 }
 
 // PoolKind selects maximum or average pooling.

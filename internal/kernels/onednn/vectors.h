@@ -1,0 +1,238 @@
+/* What all kernels of one instruction set and precision share: vectors, the
+   elements of feature maps, and how maps are cut for the threads. The file that
+   includes this sets BLK, the lanes of the blocked layout, and ACT_BF16 where
+   blocked maps are held in bfloat16, and its target pragma above it. */
+#ifndef STYLENET_VECTORS_H
+#define STYLENET_VECTORS_H
+#include <math.h>
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include "kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---- vectors ---- */
+
+typedef float vf __attribute__((vector_size(4 * BLK)));
+typedef int vi __attribute__((vector_size(4 * BLK)));
+typedef float vf_unaligned __attribute__((vector_size(4 * BLK), aligned(4), may_alias));
+
+INLINE vf all(float x) { return x - (vf){}; }
+INLINE vf load(const float *p) { return *(const vf_unaligned *)p; }
+INLINE void store(float *p, vf v) { *(vf_unaligned *)p = v; }
+
+INLINE vf load_part(const float *p, size_t lanes) {
+    float f[BLK] = {0};
+    memcpy(f, p, lanes * sizeof *p);
+    return load(f);
+}
+INLINE void store_part(float *p, vf v, size_t lanes) {
+    float f[BLK];
+    store(f, v);
+    memcpy(p, f, lanes * sizeof *p);
+}
+
+/* A store past the caches. The address must be a multiple of the vector. */
+INLINE void stream(float *p, vf v) {
+#if defined(__AVX512F__) && BLK == 16
+    _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX2__) && BLK == 8
+    _mm256_stream_ps(p, (__m256)v);
+#else
+    store(p, v);
+#endif
+}
+/* Makes streamed stores visible before whatever the thread signals next. */
+INLINE void stream_end(int streamed) {
+#if defined(__x86_64__)
+    if (streamed) _mm_sfence();
+#else
+    (void)streamed;
+#endif
+}
+
+INLINE vf pick(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+INLINE vf keep(vi mask, vf a) { return (vf)((vi)a & mask); }
+INLINE vf positive(vf x) { return keep(~(x <= 0), x); }
+INLINE vf square_root(vf x) {
+#if defined(__AVX512F__) && BLK == 16
+    return (vf)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__) && BLK == 8
+    return (vf)_mm256_sqrt_ps((__m256)x);
+#else
+    float f[BLK];
+    store(f, x);
+    for (int l = 0; l < BLK; l++) f[l] = __builtin_sqrtf(f[l]);
+    return load(f);
+#endif
+}
+
+/* MAP stores expr, an expression over AT(pointer), to n floats of dst; dst may
+   be one of the pointers. SUM adds the lanes of expr over n floats to
+   lane_sums; it adds in float32 over short runs only, so that the
+   error does not grow with n. Past the end AT reads zeros, for which expr must
+   be zero in a SUM. */
+#define AT(p) (k_ == BLK ? load((p) + i_) : load_part((p) + i_, k_))
+#define MAP(dst, n, streamed, expr)                                     \
+    do {                                                                \
+        size_t i_ = 0, k_ = BLK;                                        \
+        const size_t n_ = (n);                                          \
+        if (streamed)                                                   \
+            for (; i_ + BLK <= n_; i_ += BLK) stream((dst) + i_, expr); \
+        else                                                            \
+            for (; i_ + BLK <= n_; i_ += BLK) store((dst) + i_, expr);  \
+        k_ = n_ - i_;                                                   \
+        if (k_) store_part((dst) + i_, expr, k_);                       \
+    } while (0)
+#define RUN (256 * BLK)
+#define SUM(sums, n, expr)                                      \
+    do {                                                        \
+        size_t i_ = 0;                                          \
+        const size_t n_ = (n);                                  \
+        while (i_ < n_) {                                       \
+            const size_t end_ = n_ - i_ < RUN ? n_ : i_ + RUN;  \
+            vf s_[4] = {};                                      \
+            size_t k_ = BLK;                                    \
+            while (i_ + 4 * BLK <= end_) {                      \
+                s_[0] += expr, i_ += BLK;                       \
+                s_[1] += expr, i_ += BLK;                       \
+                s_[2] += expr, i_ += BLK;                       \
+                s_[3] += expr, i_ += BLK;                       \
+            }                                                   \
+            for (; i_ + BLK <= end_; i_ += BLK) s_[0] += expr;  \
+            k_ = end_ - i_;                                     \
+            if (k_) s_[1] += expr, i_ = end_;                   \
+            float f_[BLK];                                      \
+            store(f_, (s_[0] + s_[1]) + (s_[2] + s_[3]));       \
+            add_lanes(&(sums), f_);                             \
+        }                                                       \
+    } while (0)
+
+typedef struct {
+    double lane[BLK];
+} lane_sums;
+
+INLINE void add_lanes(lane_sums *s, const float *f) {
+#pragma omp simd
+    for (int l = 0; l < BLK; l++) s->lane[l] += f[l];
+}
+INLINE double total(const lane_sums *s) {
+    double sum = 0;
+    for (int l = 0; l < BLK; l++) sum += s->lane[l];
+    return sum;
+}
+INLINE double add_up(const double *v, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += v[i];
+    return sum;
+}
+
+/* ---- spans, pieces, parts ---- */
+
+INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
+INLINE size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
+
+/* A pixel of a span: one float with blk 1, in all lanes. */
+INLINE vf pixel(const float *p, const int blk) { return blk == 1 ? all(*p) : load(p); }
+INLINE void put_pixel(float *p, vf v, const int blk, int streamed) {
+    if (blk == 1)
+        *p = v[0];
+    else if (streamed)
+        stream(p, v);
+    else
+        store(p, v);
+}
+
+/* Below this many floats the start of a parallel region costs more than it
+   gains. */
+#define WORTH_THREADS(count) ((count) > 32768)
+
+/* Outputs that are larger than this leave the caches before they are read
+   again; streaming them saves reading their lines first. */
+#define STREAM_FROM ((size_t)4 << 20)
+INLINE int worth_streaming(const float *dst, size_t count) {
+    return count >= STREAM_FROM && (uintptr_t)dst % (4 * BLK) == 0;
+}
+INLINE int worth_streaming_map(const float *dst, sn_dims d) {
+    return d.blk == BLK && worth_streaming(dst, sn_count(d));
+}
+
+INLINE int spans(sn_dims d) { return d.blk == 1 ? d.c : (d.c + BLK - 1) / BLK; }
+INLINE size_t span_floats(sn_dims d) { return (size_t)d.h * d.w * d.blk; }
+
+/* The lanes of span g that are channels. */
+INLINE vi channel_lanes(sn_dims d, int g) {
+    vi m;
+    for (int l = 0; l < BLK; l++) m[l] = d.blk == 1 || g * BLK + l < d.c ? -1 : 0;
+    return m;
+}
+/* The parameters of span g, out of one value for each channel. */
+INLINE vf channel_values(const float *p, sn_dims d, int g) {
+    return d.blk == 1 ? all(p[g]) : keep(channel_lanes(d, g), load(p + (size_t)g * BLK));
+}
+INLINE void put_channel_values(float *p, const float *v, sn_dims d, int g) {
+    int n = d.blk == 1 ? 1 : (int)least(BLK, d.c - g * BLK);
+    memcpy(p + (size_t)g * d.blk, v, n * sizeof *v);
+}
+
+/* Spans cut to pieces that fit in a first-level cache. */
+#define PIECE 8192
+typedef struct {
+    size_t at, len; /* floats */
+    int span;       /* of its image */
+} piece;
+
+INLINE size_t pieces(sn_dims d) { return (size_t)d.n * spans(d) * ceil_div(span_floats(d), PIECE); }
+INLINE piece piece_number(sn_dims d, size_t i) {
+    const size_t len = span_floats(d), per_span = ceil_div(len, PIECE);
+    const size_t s = i / per_span, at = i % per_span * PIECE;
+    return (piece){s * len + at, least(PIECE, len - at), (int)(s % spans(d))};
+}
+
+/* Sums are taken over a fixed number of parts, each by one thread, and then
+   over the parts in order: the same result with any number of threads. */
+#define PARTS 128
+INLINE size_t part_start(size_t count, size_t part, size_t parts, size_t unit) {
+    return part == parts ? count : count / unit * part / parts * unit;
+}
+
+/* ---- elements of blocked maps ---- */
+
+/* An element of a blocked map; maps with blk 1 are always float. */
+#if defined(ACT_BF16)
+typedef uint16_t act;
+#else
+typedef float act;
+#endif
+
+/* BLK elements as floats, and back, rounded to nearest even. */
+INLINE vf load_act(const act *p) {
+#if !defined(ACT_BF16)
+    return load(p);
+#elif defined(__AVX512F__) && BLK == 16
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+#else
+    vi v;
+    for (int l = 0; l < BLK; l++) v[l] = (int)((uint32_t)p[l] << 16);
+    return (vf)v;
+#endif
+}
+INLINE void store_act(act *p, vf v) {
+#if !defined(ACT_BF16)
+    store(p, v);
+#elif defined(__AVX512BF16__) && BLK == 16
+    _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
+#else
+    for (int l = 0; l < BLK; l++) {
+        float f = v[l];
+        uint32_t u;
+        memcpy(&u, &f, sizeof u);
+        p[l] = (uint16_t)(f == f ? (u + 0x7fff + (u >> 16 & 1)) >> 16 : u >> 16 | 0x40);
+    }
+#endif
+}
+#endif
