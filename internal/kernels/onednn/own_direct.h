@@ -1,0 +1,498 @@
+/* Direct convolutions of our own: any small kernel, any stride. The source is
+   fetched into a tile of the second-level cache, normalised and padded, and
+   read from there with broadcasts (blocked results), or, for results of few
+   channels, in rows of single channels, with broadcast weights. See own.h for
+   what stands in spec and args. */
+#ifndef STYLENET_OWN_DIRECT_H
+#define STYLENET_OWN_DIRECT_H
+#include "own_fetch.h"
+#include "own_stats.h"
+
+/* Products of two: pairs of bf16 values, added in float32. */
+#if defined(ACT_BF16) && defined(__AVX512BF16__) && BLK == 16
+#define DOT2 1
+#else
+#define DOT2 0
+#endif
+
+/* A word is what one lane multiplies at a time: a float, or two bf16 values. */
+typedef uint32_t word;
+#define PER_WORD (DOT2 + 1)
+
+INLINE vf broadcast_word(const void *p) {
+    float f;
+    memcpy(&f, p, sizeof f);
+    return all(f);
+}
+INLINE vf multiply_add(vf acc, vf a, vf b) {
+#if DOT2
+    return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+#else
+    return acc + a * b;
+#endif
+}
+INLINE word make_word(float low, float high) {
+#if DOT2
+    const vf v = {low, high};
+    act a[BLK];
+    word w;
+    store_act(a, v);
+    memcpy(&w, a, sizeof w);
+    return w;
+#else
+    word w;
+    (void)high;
+    memcpy(&w, &low, sizeof w);
+    return w;
+#endif
+}
+
+#if DOT2
+INLINE vf make_words(vf low, vf high) {
+    const __m512i first = _mm512_cvtepu16_epi32(narrow(low)), second = _mm512_cvtepu16_epi32(narrow(high));
+    return (vf)_mm512_or_si512(first, _mm512_slli_epi32(second, 16));
+}
+#else
+#define make_words(low, high) (low)
+#endif
+
+/* The weight from source channel i to channel o of the result, zero where
+   there is none. */
+INLINE float direct_weight(const sn_own_spec *s, const float *w, int o, int i, int ky, int kx) {
+    if (o >= s->dst.c || i >= s->src.c || kx >= s->kw) return 0;
+    if (s->flipped)
+        return w[(((size_t)i * s->dst.c + o) * s->kh + s->kh - 1 - ky) * s->kw + s->kw - 1 - kx];
+    return w[(((size_t)o * s->src.c + i) * s->kh + ky) * s->kw + kx];
+}
+
+#if BLK == 16
+#define DIRECT_PIXELS 14 /* times two vectors of channels */
+#define DIRECT_VECTORS 8 /* of pixels, times up to 4 channels */
+#else
+#define DIRECT_PIXELS 6
+#define DIRECT_VECTORS 4
+#endif
+#define DIRECT_MAX_KERNEL 11
+/* Bytes of the source that are fetched at a time, for a second-level cache. */
+#define DIRECT_TILE ((size_t)384 << 10)
+/* Bytes of weights that stay in a first-level cache beside it. */
+#define DIRECT_WEIGHTS (20 << 10)
+
+/* How one convolution is cut. A unit is rows x cols pixels of the result of
+   one image, all channels of it; which depends on the shapes alone, and so do
+   the statistics. The fetched tile has `maps` maps of in_rows x in_pitch
+   elements of in_bytes bytes. */
+typedef struct {
+    int rows, cols, down, across; /* units of an image */
+    int maps, in_rows, in_cols, in_pitch, in_bytes;
+    int groups;       /* pairs of blocks of the result */
+    int runs, length; /* the kernel: runs of words that follow each other in the tile */
+    int chunk;        /* runs at a time, whose weights fit in a first-level cache */
+    size_t tile, sums, row; /* bytes, for each thread */
+} direct_plan;
+
+static direct_plan direct_cut(const sn_own_spec *s) {
+    const int plain_dst = s->dst.blk == 1, plain_src = s->src.blk == 1;
+    direct_plan p = {0};
+    p.maps = spans(s->src);
+    p.groups = (spans(s->dst) + 1) / 2;
+    if (plain_dst) {
+        p.maps = plain_src ? s->src.c : spans(s->src) * BLK;
+        p.maps = (p.maps + PER_WORD - 1) / PER_WORD;
+        p.in_bytes = 4;
+        p.runs = p.chunk = p.maps * s->kh;
+        p.length = s->kw;
+    } else if (plain_src) {
+        p.in_bytes = 4 / PER_WORD;
+        p.runs = p.maps * s->kh;
+        p.chunk = s->kh;
+        p.length = (s->kw + PER_WORD - 1) / PER_WORD;
+    } else {
+        p.in_bytes = 4 * BLK / PER_WORD;
+        p.runs = p.maps * s->kh * s->kw;
+        p.length = BLK / PER_WORD;
+        p.chunk = s->kh * s->kw;
+    }
+    if (!plain_dst)
+        for (int map = p.chunk; p.chunk < p.runs && (size_t)(p.chunk + map) * p.length * 8 * BLK < DIRECT_WEIGHTS;)
+            p.chunk += map;
+    /* Wide units first, for long rows, then as high as fits. */
+    const int wide = plain_dst ? 8 * BLK : 8 * DIRECT_PIXELS;
+    for (p.across = (s->dst.w + wide - 1) / wide, p.rows = 16;;) {
+        p.cols = (s->dst.w + p.across - 1) / p.across;
+        if (plain_dst) p.cols = (p.cols + BLK - 1) / BLK * BLK;
+        p.in_rows = (p.rows - 1) * s->stride + s->kh;
+        p.in_cols = (p.cols - 1) * s->stride + s->kw;
+        p.in_pitch = p.in_cols + (p.in_bytes < 8 ? 2 * BLK : 0);
+        p.tile = (size_t)p.maps * p.in_rows * p.in_pitch * p.in_bytes;
+        if (p.tile <= DIRECT_TILE) break;
+        if (p.rows > 4 * s->stride)
+            p.rows--;
+        else if (p.cols > 2 * DIRECT_PIXELS)
+            p.across++;
+        else
+            break;
+    }
+    /* Enough units for all threads of a small map. */
+    const int enough = ceil_div(32, (size_t)s->dst.n * p.across);
+    p.down = (s->dst.h + p.rows - 1) / p.rows;
+    if (p.down < enough) p.down = s->dst.h < enough ? s->dst.h : enough;
+    p.rows = (s->dst.h + p.down - 1) / p.down;
+    p.in_rows = (p.rows - 1) * s->stride + s->kh;
+    p.down = (s->dst.h + p.rows - 1) / p.rows;
+    p.across = (s->dst.w + p.cols - 1) / p.cols;
+    p.tile = ((size_t)p.maps * p.in_rows * p.in_pitch * p.in_bytes + 127) / 64 * 64;
+    p.sums = ((size_t)p.rows * p.cols * (plain_dst ? s->dst.c : 2 * BLK) * 4 + 127) / 64 * 64;
+    p.row = ((size_t)(p.in_cols + BLK) * (plain_src ? 1 : BLK) * 4 * (plain_dst && plain_src ? 2 : 1) + 127) / 64 * 64;
+    return p;
+}
+
+/* Both kinds of weights stand in the order in which they are read: for each
+   pair of blocks of the result, the words of its runs, each a vector for each
+   block; or for each word of a run one of each channel of the result. */
+static size_t direct_packed_words(const sn_own_spec *s) {
+    const direct_plan p = direct_cut(s);
+    return (size_t)p.runs * p.length * (s->dst.blk == 1 ? s->dst.c : spans(s->dst) * BLK);
+}
+static size_t direct_packed_bytes(const sn_own_spec *s) { return direct_packed_words(s) * sizeof(word) + 64; }
+
+static void direct_pack(const sn_own_spec *s, void *packed, const float *w) {
+    const direct_plan p = direct_cut(s);
+    const int plain_dst = s->dst.blk == 1, plain_src = s->src.blk == 1;
+    word *out = packed;
+#pragma omp parallel for schedule(static)
+    for (int r = 0; r < p.runs; r++)
+        for (int l = 0; l < p.length; l++) {
+            /* the channel and tap of the word's first value, and the step to its second */
+            int i, ky, kx, next_i = 0, next_x = 0;
+            if (plain_dst) {
+                i = r / s->kh * PER_WORD, ky = r % s->kh, kx = l, next_i = 1;
+            } else if (plain_src) {
+                i = r / s->kh, ky = r % s->kh, kx = l * PER_WORD, next_x = 1;
+            } else {
+                i = r / (s->kh * s->kw) * BLK + l * PER_WORD, next_i = 1;
+                ky = r / s->kw % s->kh, kx = r % s->kw;
+            }
+            const int outs = plain_dst ? s->dst.c : spans(s->dst) * BLK, step = plain_dst ? outs : 2 * BLK;
+            for (int o = 0; o < outs; o++) {
+                const int width = step < outs - o / step * step ? step : outs - o / step * step;
+                const size_t at = (size_t)(o / step) * p.runs * p.length * step +
+                                  ((size_t)r * p.length + l) * width + o % step;
+                out[at] = make_word(direct_weight(s, w, o, i, ky, kx),
+                                    direct_weight(s, w, o, i + next_i, ky, kx + next_x));
+            }
+        }
+}
+
+static size_t direct_scratch_bytes(const sn_own_spec *s, int threads) {
+    const direct_plan p = direct_cut(s);
+    return threads * (p.tile + p.sums + p.row) + 
+           (s->stats ? (size_t)s->dst.n * p.down * p.across * spans(s->dst) * sizeof(moments) : 0);
+}
+
+/* px pixels of `blocks` blocks of the result: out is px x blocks vectors. */
+INLINE void direct_pixels(float *out, int fresh, const char *in, const int pitch, const int *offsets, int runs,
+                          int length, const word *w, const int px, const int blocks) {
+    vf acc[DIRECT_PIXELS][2];
+    if (fresh) {
+#pragma GCC unroll 16
+        for (int k = 0; k < px; k++) acc[k][0] = acc[k][1] = (vf){};
+    } else {
+#pragma GCC unroll 16
+        for (int k = 0; k < px; k++)
+#pragma GCC unroll 2
+            for (int j = 0; j < blocks; j++) acc[k][j] = load(out + (k * blocks + j) * BLK);
+    }
+    for (int r = 0; r < runs; r++) {
+        const char *x = in + offsets[r];
+        for (int l = 0; l < length; l++, x += sizeof(word), w += blocks * BLK) {
+            const vf w0 = load((const float *)w), w1 = blocks > 1 ? load((const float *)w + BLK) : (vf){};
+#pragma GCC unroll 16
+            for (int k = 0; k < px; k++) {
+                const vf v = broadcast_word(x + k * pitch);
+                acc[k][0] = multiply_add(acc[k][0], v, w0);
+                if (blocks > 1) acc[k][1] = multiply_add(acc[k][1], v, w1);
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (int k = 0; k < px; k++)
+#pragma GCC unroll 2
+        for (int j = 0; j < blocks; j++) store(out + (k * blocks + j) * BLK, acc[k][j]);
+}
+
+INLINE void direct_row(float *out, int fresh, const char *in, const int pitch, const int *offsets, int runs,
+                       int length, const word *w, int px, const int blocks) {
+#define DIRECT_RUN(count)                                                               \
+    for (; px >= (count); px -= (count), out += (count) * blocks * BLK, in += (count) * pitch) \
+    direct_pixels(out, fresh, in, pitch, offsets, runs, length, w, count, blocks)
+    DIRECT_RUN(DIRECT_PIXELS);
+#if DIRECT_PIXELS > 8
+    DIRECT_RUN(8);
+#endif
+    DIRECT_RUN(4);
+    DIRECT_RUN(2);
+    DIRECT_RUN(1);
+#undef DIRECT_RUN
+}
+
+/* A row for each distance of pixels in the tile. */
+#define DIRECT_ROW(name, pitch)                                                                                  \
+    static __attribute__((noinline)) void name(float *out, int fresh, const char *in, const int *offsets,       \
+                                               int runs, int length, const word *w, int px, int blocks) {       \
+        if (blocks > 1)                                                                                          \
+            direct_row(out, fresh, in, pitch, offsets, runs, length, w, px, 2);                                  \
+        else                                                                                                     \
+            direct_row(out, fresh, in, pitch, offsets, runs, length, w, px, 1);                                  \
+    }
+DIRECT_ROW(direct_row_blocked, 4 * BLK / PER_WORD)
+DIRECT_ROW(direct_row_blocked2, 8 * BLK / PER_WORD)
+DIRECT_ROW(direct_row_plain, 4 / PER_WORD)
+DIRECT_ROW(direct_row_plain2, 8 / PER_WORD)
+#undef DIRECT_ROW
+
+typedef struct {
+    int image, y, x, rows, cols; /* of the result */
+} direct_unit;
+
+INLINE direct_unit direct_unit_number(const sn_own_spec *s, const direct_plan *p, size_t u) {
+    direct_unit t;
+    t.x = (int)(u % p->across) * p->cols;
+    t.y = (int)(u / p->across % p->down) * p->rows;
+    t.image = (int)(u / p->across / p->down);
+    t.cols = (int)least(p->cols, s->dst.w - t.x);
+    t.rows = (int)least(p->rows, s->dst.h - t.y);
+    return t;
+}
+
+/* Fetches what a unit reads, in the form that the kernel wants. */
+static void direct_fetch(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, direct_unit t, char *tile,
+                         float *row) {
+    const int rows = (t.rows - 1) * s->stride + s->kh, cols = (t.cols - 1) * s->stride + s->kw;
+    for (int m = 0; m < p->maps; m++)
+        for (int y = 0; y < rows; y++) {
+            char *to = tile + ((size_t)m * p->in_rows + y) * p->in_pitch * p->in_bytes;
+#if DOT2
+            fetch_row(row, s, a, t.image, m, t.y * s->stride + y, t.x * s->stride, cols);
+            if (s->src.blk == 1) {
+                for (int x = cols; x < cols + BLK; x++) row[x] = 0;
+                for (int x = 0; x < cols + 1; x += BLK) store_act((act *)to + x, load(row + x));
+            } else {
+                for (int x = 0; x < cols; x++) store_act((act *)to + x * BLK, load(row + x * BLK));
+            }
+#else
+            (void)row;
+            fetch_row((float *)to, s, a, t.image, m, t.y * s->stride + y, t.x * s->stride, cols);
+#endif
+        }
+}
+
+/* BLK vectors of BLK lanes, rows to columns. */
+INLINE void transpose(vf *v) {
+    vi low[4], high[4]; /* for each distance: even and odd groups of lanes of two vectors */
+    for (int k = 0, d = 1; d < BLK; k++, d *= 2)
+        for (int l = 0; l < BLK; l++) {
+            low[k][l] = l & d ? BLK + l - d : l;
+            high[k][l] = l & d ? BLK + l : l + d;
+        }
+#pragma GCC unroll 4
+    for (int k = 0; k < (BLK == 16 ? 4 : 3); k++)
+#pragma GCC unroll 16
+        for (int i = 0; i < BLK; i++)
+            if (!(i & 1 << k)) {
+                const vf a = v[i], b = v[i + (1 << k)];
+                v[i] = __builtin_shuffle(a, b, low[k]);
+                v[i + (1 << k)] = __builtin_shuffle(a, b, high[k]);
+            }
+}
+
+/* The same for results of few channels: words of one channel, or of a pair,
+   that follow each other along x. */
+static void direct_fetch_rows(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, direct_unit t,
+                              float *tile, float *row) {
+    const int rows = t.rows - 1 + s->kh, cols = t.cols - 1 + s->kw, plain_src = s->src.blk == 1;
+    const size_t map = (size_t)p->in_rows * p->in_pitch;
+    for (int m = 0; m < spans(s->src); m += plain_src ? PER_WORD : 1)
+        for (int y = 0; y < rows; y++) {
+            float *to = tile + (size_t)(plain_src ? m / PER_WORD : m * BLK / PER_WORD) * map + (size_t)y * p->in_pitch;
+            if (plain_src && !DOT2) {
+                fetch_row(to, s, a, t.image, m, t.y + y, t.x, cols);
+                continue;
+            }
+            fetch_row(row, s, a, t.image, m, t.y + y, t.x, cols);
+#if DOT2
+            if (plain_src) {
+                float *odd = row + p->in_cols + BLK;
+                memset(odd, 0, cols * sizeof *odd);
+                if (m + 1 < s->src.c) fetch_row(odd, s, a, t.image, m + 1, t.y + y, t.x, cols);
+                for (int x = 0; x < cols; x += BLK) store(to + x, make_words(load(row + x), load(odd + x)));
+                continue;
+            }
+#endif
+            for (int x = 0; x < cols; x += BLK) {
+                vf v[BLK];
+#pragma GCC unroll 16
+                for (int k = 0; k < BLK; k++) v[k] = load(row + (size_t)(x + k) * BLK);
+                transpose(v);
+#pragma GCC unroll 16
+                for (int k = 0; k < BLK; k += PER_WORD)
+                    store(to + k / PER_WORD * map + x, DOT2 ? make_words(v[k], v[k + DOT2]) : v[k]);
+            }
+        }
+}
+
+/* `vectors` vectors of pixels of `outs` channels, `pitch` floats from one
+   channel to the next. */
+INLINE void direct_vectors(float *out, size_t pitch, const float *in, const int *offsets, int runs, int length,
+                           const word *w, const int vectors, const int outs) {
+    vf acc[DIRECT_VECTORS][4];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++)
+#pragma GCC unroll 4
+        for (int o = 0; o < outs; o++) acc[v][o] = (vf){};
+    for (int r = 0; r < runs; r++) {
+        const float *x = in + offsets[r];
+        for (int l = 0; l < length; l++, x++, w += outs) {
+            vf k[4];
+#pragma GCC unroll 4
+            for (int o = 0; o < outs; o++) k[o] = broadcast_word(w + o);
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++) {
+                const vf pixels = load(x + v * BLK);
+#pragma GCC unroll 4
+                for (int o = 0; o < outs; o++) acc[v][o] = multiply_add(acc[v][o], pixels, k[o]);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int o = 0; o < outs; o++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) store(out + o * pitch + v * BLK, acc[v][o]);
+}
+
+#define DIRECT_VECTORS_RUN(count, outs)                                                              \
+    for (; vectors >= (count); vectors -= (count), out += (count) * BLK, in += (count) * BLK) \
+    direct_vectors(out, pitch, in, offsets, runs, length, w, count, outs)
+#define DIRECT_OUTS(name, outs)                                                                                \
+    static __attribute__((noinline)) void name(float *out, size_t pitch, const float *in, const int *offsets, \
+                                               int runs, int length, const word *w, int vectors) {            \
+        if ((outs) < 4) DIRECT_VECTORS_RUN(DIRECT_VECTORS, outs);                                                    \
+        DIRECT_VECTORS_RUN(DIRECT_VECTORS / 2, outs);                                                                \
+        DIRECT_VECTORS_RUN(1, outs);                                                                                 \
+    }
+DIRECT_OUTS(direct_vectors_1, 1)
+DIRECT_OUTS(direct_vectors_2, 2)
+DIRECT_OUTS(direct_vectors_3, 3)
+DIRECT_OUTS(direct_vectors_4, 4)
+#undef DIRECT_OUTS
+#undef DIRECT_VECTORS_RUN
+
+/* A unit of a result of few channels. */
+static void direct_unit_plain(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, const int *offsets,
+                              direct_unit t, const float *tile, float *sums) {
+    const int vectors = (t.cols + BLK - 1) / BLK;
+    for (int y = 0; y < t.rows; y++) {
+        const float *in = tile + (size_t)y * p->in_pitch;
+        (s->dst.c == 1   ? direct_vectors_1
+         : s->dst.c == 2 ? direct_vectors_2
+         : s->dst.c == 3 ? direct_vectors_3
+                         : direct_vectors_4)(sums, p->cols, in, offsets, p->runs, p->length, a->packed, vectors);
+        for (int o = 0; o < s->dst.c; o++) {
+            const vf bias = all(s->bias ? a->bias[o] : 0);
+            const float *from = sums + (size_t)o * p->cols;
+            float *to = (float *)a->dst + (((size_t)t.image * s->dst.c + o) * s->dst.h + t.y + y) * s->dst.w + t.x;
+            if (s->relu)
+                MAP(to, t.cols, 0, positive(AT(from) + bias));
+            else
+                MAP(to, t.cols, 0, AT(from) + bias);
+        }
+    }
+}
+
+/* A unit of a result of blocks of channels; with stats their moments go to
+   found. */
+static void direct_unit_blocked(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, const int *offsets,
+                                direct_unit t, const char *tile, float *sums, moments *found, int streamed) {
+    const int plain_src = s->src.blk == 1;
+    void (*row)(float *, int, const char *, const int *, int, int, const word *, int, int) =
+        plain_src ? s->stride == 1 ? direct_row_plain : direct_row_plain2
+                  : s->stride == 1 ? direct_row_blocked : direct_row_blocked2;
+    for (int g = 0; g < p->groups; g++) {
+        const int blocks = (int)least(2, spans(s->dst) - 2 * g);
+        const word *w = (const word *)a->packed + (size_t)g * p->runs * p->length * 2 * BLK;
+        for (int r = 0; r < p->runs; r += p->chunk)
+            for (int y = 0; y < t.rows; y++)
+                row(sums + (size_t)y * p->cols * blocks * BLK, r == 0,
+                    tile + (size_t)y * s->stride * p->in_pitch * p->in_bytes, offsets + r,
+                    (int)least(p->chunk, p->runs - r), p->length, w + (size_t)r * p->length * blocks * BLK, t.cols, blocks);
+        for (int j = 0; j < blocks; j++) {
+            const int b = 2 * g + j;
+            const vf bias = s->bias ? load_part(a->bias + (size_t)b * BLK, least(BLK, s->dst.c - b * BLK)) : (vf){};
+            moments sum = {0};
+            for (int y = 0; y < t.rows; y++) {
+                float *v = sums + ((size_t)y * p->cols * blocks + j) * BLK;
+                act *to = (act *)a->dst +
+                          ((((size_t)t.image * spans(s->dst) + b) * s->dst.h + t.y + y) * s->dst.w + t.x) * BLK;
+                for (int x = 0; x < t.cols; x++, to += BLK) {
+                    vf r = load(v + (size_t)x * blocks * BLK) + bias;
+                    if (s->relu) r = positive(r);
+                    if (s->stats) store(v + (size_t)x * blocks * BLK, r);
+                    if (streamed)
+                        stream_act(to, r);
+                    else
+                        store_act(to, r);
+                }
+                if (s->stats) moments_add(&sum, v, t.cols, blocks * BLK);
+            }
+            if (s->stats) found[b] = sum;
+        }
+    }
+    stream_end(streamed);
+}
+
+static void direct_run(const sn_own_spec *s, const sn_own_args *a) {
+    const direct_plan p = direct_cut(s);
+    const size_t per_image = (size_t)p.down * p.across, units = per_image * s->dst.n;
+    const int plain_dst = s->dst.blk == 1, per_map = plain_dst || s->src.blk == 1 ? s->kh : s->kh * s->kw;
+    const int streamed = !plain_dst && worth_streaming_map(a->dst, s->dst);
+    int offsets[p.runs]; /* in a tile: in floats for few channels, else in bytes */
+    for (int r = 0; r < p.runs; r++) {
+        const int tap = r % per_map, ky = tap / (per_map / s->kh), kx = tap % (per_map / s->kh);
+        offsets[r] = ((r / per_map * p.in_rows + ky) * p.in_pitch + kx) * (plain_dst ? 1 : p.in_bytes);
+    }
+#pragma omp parallel
+    {
+        const size_t me = omp_get_thread_num(), threads = omp_get_num_threads(), mine = p.tile + p.sums + p.row;
+        char *tile = (char *)a->scratch + me * mine;
+        float *sums = (float *)(tile + p.tile), *row = (float *)(tile + p.tile + p.sums);
+        moments *found = (moments *)((char *)a->scratch + threads * mine);
+        for (size_t u = units * me / threads; u < units * (me + 1) / threads; u++) {
+            const direct_unit t = direct_unit_number(s, &p, u);
+            if (plain_dst) {
+                direct_fetch_rows(s, a, &p, t, (float *)tile, row);
+                direct_unit_plain(s, a, &p, offsets, t, (float *)tile, sums);
+            } else {
+                direct_fetch(s, a, &p, t, tile, row);
+                direct_unit_blocked(s, a, &p, offsets, t, tile, sums, found + u * spans(s->dst), streamed);
+            }
+        }
+#pragma omp barrier
+        if (s->stats) moments_finish(found, per_image, s->dst, s->eps, a->mean, a->invstd);
+    }
+}
+
+static int direct_takes(const sn_own_spec *s) {
+    if (s->kh > DIRECT_MAX_KERNEL || s->kw > DIRECT_MAX_KERNEL || s->stride > 2) return 0;
+    if (s->dst.blk == 1) return s->dst.c <= 4 && s->stride == 1 && !s->stats;
+    return 1;
+}
+
+static const sn_own_conv own_direct = {
+    .name = "direct",
+    .takes = direct_takes,
+    .packed_bytes = direct_packed_bytes,
+    .pack = direct_pack,
+    .scratch_bytes = direct_scratch_bytes,
+    .run = direct_run,
+};
+#endif
