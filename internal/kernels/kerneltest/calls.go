@@ -153,9 +153,9 @@ func norm(s kernels.Shape, n kernels.Norm, mean, std float32) []call {
 		bind: func(d kernels.Device, a []kernels.Array) (kernels.Kernel, error) {
 			return d.NormBackward(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], n)
 		},
-		fill: func(_ *rand.Rand, v [][]float32) {
+		fill: func(_ *rand.Rand, v [][]float32) { source(v[4]) },
+		derive: func(v [][]float32) {
 			ddst, src, gamma, beta, mean, invstd := v[3], v[4], v[5], v[6], v[7], v[8]
-			source(src)
 			statistics(mean, invstd, src, s, n)
 			for i, x := range src {
 				g, c := group(i, s, n), i/(s.H*s.W)%s.C

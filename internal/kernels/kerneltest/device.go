@@ -86,13 +86,13 @@ func (b bench) scale(dst, src kernels.Array, k float32) kernels.Kernel {
 func testTransfer(t *testing.T, d kernels.Device) {
 	b := bench{t, d.Scope()}
 	defer b.Close()
-	if i := b.Info(); i.Backend == "" || i.Description == "" || i.Threads < 1 {
+	if i := b.Info(); i.Backend == "" || i.Description == "" || i.Threads < 1 || i.Precision == "" {
 		t.Errorf("Info says too little: %+v", i)
 	}
 	for _, s := range shapes {
 		values := make([]float32, s.Elements())
 		for i := range values {
-			values[i] = float32(i) + 0.5
+			values[i] = float32(i%127) + 0.5 // bf16 has them all
 		}
 		for _, a := range []kernels.Array{b.array(s), b.parameter(s)} {
 			if a.Shape() != s {
@@ -210,6 +210,14 @@ func testFailedLaunch(t *testing.T, d kernels.Device) {
 	}
 }
 
+// size is the least number of bytes that an element of an activation takes.
+func size(d kernels.Device) int {
+	if d.Info().Precision == "bf16" {
+		return 2
+	}
+	return 4
+}
+
 // testRelease lets later arrays share memory with earlier ones whose values
 // are no longer needed.
 func testRelease(t *testing.T, d kernels.Device, tol Tolerance) {
@@ -218,7 +226,7 @@ func testRelease(t *testing.T, d kernels.Device, tol Tolerance) {
 	x, first, second := b.array(s, 1), b.array(s), b.array(s)
 	run := []kernels.Kernel{b.scale(first, x, 2), b.scale(second, first, 3)}
 	peak := d.PeakBytes()
-	if least := int64(3 * 4 * s.Elements()); peak < least {
+	if least := int64(3 * size(d) * s.Elements()); peak < least {
 		t.Errorf("PeakBytes is %d with arrays of %d bytes", peak, least)
 	}
 	d.Release(first)
@@ -230,7 +238,7 @@ func testRelease(t *testing.T, d kernels.Device, tol Tolerance) {
 	if now := d.PeakBytes(); now != peak {
 		t.Errorf("PeakBytes went from %d to %d although an array of the same shape was released", peak, now)
 	}
-	for _, v := range []float32{1, 10} {
+	for _, v := range []float32{1, 8} {
 		b.upload(x, v)
 		for _, k := range run {
 			k()
@@ -278,7 +286,7 @@ func testScope(t *testing.T, d kernels.Device) {
 	if now := d.PeakBytes(); now != peak {
 		t.Errorf("PeakBytes went from %d to %d over scopes that were closed", peak, now)
 	}
-	if least := int64(4 * 4 * s.Elements()); peak < least {
+	if least := int64(4 * size(d) * s.Elements()); peak < least {
 		t.Errorf("PeakBytes is %d although scopes held arrays of %d bytes", peak, least)
 	}
 	kept()

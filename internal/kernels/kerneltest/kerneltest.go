@@ -22,6 +22,9 @@ import (
 type Tolerance struct {
 	Conv float64 // of the convolutions and their gradients
 	Rest float64 // of all other kernels
+	// Rounding is what feature maps may be off beside: the precision in which a
+	// device holds them.
+	Rounding float64
 }
 
 // Run holds a device to the contract. open is called a few times; Run closes
@@ -93,6 +96,8 @@ type call struct {
 	// fill changes the normally distributed values of the operands, where the
 	// kernel needs others.
 	fill func(r *rand.Rand, v [][]float32)
+	// derive then sets the operands that must fit the others.
+	derive func(v [][]float32)
 	// scale returns the natural scale of each operand, from the values of all
 	// after a launch. Without it the scale is the largest element that the
 	// kernel makes of the absolute values.
@@ -111,7 +116,7 @@ func (c call) check(t tester, d kernels.Device, tol Tolerance, seed uint64) {
 		t.Fatalf("%s: %v", c.name, err)
 	}
 	r := rand.New(rand.NewPCG(seed, 0))
-	values := c.values(r)
+	values := c.values(r, d.Info())
 	first := c.launch(t, d, a, k, values)
 	var scale []float64
 	if c.scale == nil {
@@ -127,7 +132,7 @@ func (c call) check(t tester, d kernels.Device, tol Tolerance, seed uint64) {
 			}
 		}
 	}
-	others := c.values(r)
+	others := c.values(r, d.Info())
 	for i, o := range c.operands {
 		if o.constant {
 			others[i] = values[i]
@@ -157,8 +162,9 @@ func (c call) arrays(t tester, d kernels.Device) []kernels.Array {
 }
 
 // values makes the contents of all operands before a launch. Destinations hold
-// NaN, which no kernel may leave there or read.
-func (c call) values(r *rand.Rand) [][]float32 {
+// NaN, which no kernel may leave there or read. A device that holds activations
+// in bf16 gets values that bf16 has, which it must leave as they are.
+func (c call) values(r *rand.Rand, info kernels.Info) [][]float32 {
 	v := make([][]float32, len(c.operands))
 	for i, o := range c.operands {
 		if o.absent {
@@ -175,7 +181,25 @@ func (c call) values(r *rand.Rand) [][]float32 {
 	if c.fill != nil {
 		c.fill(r, v)
 	}
+	if info.Precision == "bf16" {
+		for i, o := range c.operands {
+			if !o.parameter && o.read {
+				roundToBF16(v[i])
+			}
+		}
+	}
+	if c.derive != nil {
+		c.derive(v)
+	}
 	return v
+}
+
+// roundToBF16 cuts the significands to 8 bits, ties to even.
+func roundToBF16(v []float32) {
+	for i, x := range v {
+		u := math.Float32bits(x)
+		v[i] = math.Float32frombits((u + 0x7fff + u>>16&1) &^ 0xffff)
+	}
 }
 
 // launch returns the contents of all operands after a launch.
@@ -240,11 +264,14 @@ func (c call) compare(t tester, tol Tolerance, scale []float64, before, after []
 	if c.scale != nil {
 		scale = c.scale(want)
 	}
-	relative := tol.Rest
-	if c.conv {
-		relative = tol.Conv
-	}
 	for i, o := range c.operands {
+		relative := tol.Rest
+		if c.conv {
+			relative = tol.Conv
+		}
+		if !o.parameter {
+			relative += tol.Rounding
+		}
 		if !o.write {
 			for j, v := range after[i] {
 				if math.Float32bits(v) != math.Float32bits(before[i][j]) {

@@ -30,7 +30,7 @@ func (d *Device) ConvBackwardData(dsrc, ddst, w, bias kernels.Array, c kernels.C
 		return run, err
 	}
 	a, b := arr(dsrc), arr(bias)
-	add, err := d.simple(func() { C.call_add_bias(d.table, a.data, b.data, a.dims) })
+	add, err := d.simple(func() { C.call_add_bias(a.table, a.data, b.data, a.dims) })
 	return func() { run(); add() }, err
 }
 
@@ -79,5 +79,5 @@ func (d *Device) BiasBackward(db, ddst kernels.Array) (kernels.Kernel, error) {
 		return nil, err
 	}
 	g, a := arr(db), arr(ddst)
-	return d.simple(func() { C.call_bias_backward(d.table, g.data, a.data, a.dims) })
+	return d.simple(func() { C.call_bias_backward(a.table, g.data, a.data, a.dims) })
 }

@@ -28,7 +28,16 @@ type Options struct {
 	Threads int    // 0: one for each processor
 	Exact   bool   // no approximate kernels (Winograd)
 	ISA     string // "avx512", "avx2" or "base" for our own kernels; "": the best
+	// Precision is how activations of more than 4 channels are held: Float32,
+	// which "" means too, or BF16.
+	Precision string
 }
+
+// The precisions.
+const (
+	Float32 = "float32"
+	BF16    = "bf16"
+)
 
 // plainChannels is the number of channels up to which maps keep the plain
 // layout: a block of 16 lanes would be mostly padding.
@@ -44,23 +53,54 @@ func Open(o Options) (*Device, error) {
 	if o.Threads == 0 {
 		o.Threads = runtime.NumCPU()
 	}
-	table := C.sn_kernels_best()
-	if o.ISA != "" {
-		name := C.CString(o.ISA)
-		defer C.free(unsafe.Pointer(name))
-		if table = C.sn_kernels_named(name); table == nil {
-			return nil, fmt.Errorf("onednn: this processor or build has no %q kernels", o.ISA)
-		}
+	table, err := o.kernels()
+	if err != nil {
+		return nil, err
 	}
 	e := &engine{table: table, options: o, queue: make(chan func() error, 1024), done: make(chan error)}
 	go e.work()
 	d := &Device{engine: e, root: true}
-	err := d.do(func() error { return status("engine", C.sn_engine_create(&e.c, table, C.int(o.Threads))) })
+	err = d.do(func() error { return status("engine", C.sn_engine_create(&e.c, table, C.int(o.Threads))) })
 	if err != nil {
 		close(e.queue)
 		return nil, err
 	}
 	return d, nil
+}
+
+// kernels returns the table that the options ask for.
+func (o *Options) kernels() (*C.sn_kernels, error) {
+	named := func(name string) *C.sn_kernels {
+		c := C.CString(name)
+		defer C.free(unsafe.Pointer(c))
+		return C.sn_kernels_named(c)
+	}
+	switch o.Precision {
+	case "", Float32:
+		o.Precision = Float32
+	case BF16:
+		if o.Exact {
+			return nil, errors.New("onednn: exact kernels and precision bf16 exclude each other")
+		}
+		if o.ISA != "" && o.ISA != "avx512" {
+			return nil, fmt.Errorf("onednn: no %q kernels for precision bf16", o.ISA)
+		}
+		table := named("avx512_bf16")
+		if table == nil {
+			return nil, errors.New("onednn: this processor or build lacks AVX-512 BF16, which precision bf16 needs; use precision float32")
+		}
+		return table, nil
+	default:
+		return nil, fmt.Errorf("onednn: unknown precision %q; there are float32 and bf16", o.Precision)
+	}
+	if o.ISA == "" {
+		return C.sn_kernels_best(), nil
+	}
+	table := named(o.ISA)
+	if table == nil {
+		return nil, fmt.Errorf("onednn: this processor or build has no %q kernels", o.ISA)
+	}
+	return table, nil
 }
 
 // engine is what a device shares with its scopes.
@@ -134,17 +174,18 @@ var _ kernels.Device = (*Device)(nil)
 
 // block is memory that arrays with disjoint lifetimes share.
 type block struct {
-	data      *C.float
-	floats    int
+	data      unsafe.Pointer
+	bytes     int
 	parameter bool
 }
 
 // array is a kernels.Array.
 type array struct {
 	shape kernels.Shape
-	dims  C.sn_dims // blk 1 for parameters
-	data  *C.float
-	count C.size_t // floats, padding lanes included
+	dims  C.sn_dims     // blk 1 for parameters
+	table *C.sn_kernels // that take such an array
+	data  unsafe.Pointer
+	count C.size_t // elements, padding lanes included
 	block *block
 	owner *Device
 }
@@ -167,8 +208,9 @@ func (d *Device) Info() kernels.Info {
 		Backend: "onednn",
 		Description: fmt.Sprintf("%s, oneDNN %d.%d.%d with %s, own kernels with %s", strings.TrimSpace(cpuid.CPU.BrandName),
 			major, minor, patch, C.GoString(C.sn_isa()), C.GoString(d.table.name)),
-		Threads: d.options.Threads,
-		Exact:   d.options.Exact,
+		Threads:   d.options.Threads,
+		Exact:     d.options.Exact,
+		Precision: d.options.Precision,
 	}
 }
 
@@ -182,18 +224,21 @@ func (d *Device) newArray(s kernels.Shape, parameter bool) (*array, error) {
 	if err := kernels.CheckShape(s); err != nil {
 		return nil, err
 	}
-	a := &array{shape: s, owner: d}
+	a := &array{shape: s, owner: d, table: d.table}
 	if parameter {
 		a.dims = C.sn_dims{C.int(s.N), C.int(s.C), C.int(s.H), C.int(s.W), 1}
 	} else {
 		a.dims = d.dims(s)
 	}
-	a.count = C.sn_count(a.dims)
-	floats := int(a.count)
-	if !parameter {
-		floats = roundUp(floats)
+	if a.dims.blk == 1 {
+		a.table = d.table.plain
 	}
-	b, err := d.take(floats, parameter)
+	a.count = C.sn_count(a.dims)
+	bytes := int(a.count) * int(a.table.size)
+	if !parameter {
+		bytes = roundUp(bytes)
+	}
+	b, err := d.take(bytes, parameter)
 	if err != nil {
 		return nil, fmt.Errorf("array of shape %v: %w", s, err)
 	}
@@ -203,21 +248,25 @@ func (d *Device) newArray(s kernels.Shape, parameter bool) (*array, error) {
 
 // roundUp makes maps that differ by a border fit into each other's blocks, at
 // the price of an eighth more memory at the most.
-func roundUp(floats int) int {
-	step := 1 << max(0, bits.Len(uint(floats))-4)
-	return (floats + step - 1) / step * step
+func roundUp(bytes int) int {
+	step := 1 << max(0, bits.Len(uint(bytes))-4)
+	return (bytes + step - 1) / step * step
 }
+
+// slack is what blocks are longer than what they hold: kernels read whole
+// vectors.
+const slack = 64
 
 // take finds the smallest released block that fits and is at most twice as
 // large, or makes one. Blocks of parameters keep zeros behind their end, so
 // only parameters of the same size share them.
-func (d *Device) take(floats int, parameter bool) (*block, error) {
+func (d *Device) take(bytes int, parameter bool) (*block, error) {
 	best := -1
 	for i, b := range d.free {
-		if b.parameter != parameter || b.floats < floats || b.floats > 2*floats || (parameter && b.floats != floats) {
+		if b.parameter != parameter || b.bytes < bytes || b.bytes > 2*bytes || (parameter && b.bytes != bytes) {
 			continue
 		}
-		if best < 0 || b.floats < d.free[best].floats {
+		if best < 0 || b.bytes < d.free[best].bytes {
 			best = i
 		}
 	}
@@ -226,17 +275,15 @@ func (d *Device) take(floats int, parameter bool) (*block, error) {
 		d.free = append(d.free[:best], d.free[best+1:]...)
 		return b, nil
 	}
-	b := &block{floats: floats, parameter: parameter}
-	bytes := C.size_t(floats+16) * 4
-	p := C.sn_alloc(bytes)
-	if p == nil {
+	b := &block{bytes: bytes, parameter: parameter}
+	b.data = C.sn_alloc(C.size_t(bytes + slack))
+	if b.data == nil {
 		return nil, fmt.Errorf("out of memory: %d MiB were asked for, %d MiB are held; a smaller batch or picture needs less", bytes>>20, d.held.Load()>>20)
 	}
 	if parameter {
-		C.memset(p, 0, bytes)
+		C.memset(b.data, 0, C.size_t(bytes+slack))
 	}
-	b.data = (*C.float)(p)
-	d.hold(int64(bytes))
+	d.hold(int64(bytes + slack))
 	d.blocks = append(d.blocks, b)
 	return b, nil
 }
@@ -256,7 +303,7 @@ func (d *Device) Upload(dst kernels.Array, src []float32) error {
 	}
 	a := arr(dst)
 	return d.do(func() error {
-		C.call_import(d.table, a.data, (*C.float)(unsafe.Pointer(&src[0])), a.dims)
+		C.call_import(a.table, a.data, unsafe.Pointer(&src[0]), a.dims)
 		return nil
 	})
 }
@@ -271,7 +318,7 @@ func (d *Device) Download(dst []float32, src kernels.Array) error {
 		return err
 	}
 	return d.do(func() error {
-		C.call_export(d.table, (*C.float)(unsafe.Pointer(&dst[0])), a.data, a.dims)
+		C.call_export(a.table, unsafe.Pointer(&dst[0]), a.data, a.dims)
 		return nil
 	})
 }
@@ -300,8 +347,8 @@ func (d *Device) Close() error {
 			free()
 		}
 		for _, b := range d.blocks {
-			C.free(unsafe.Pointer(b.data))
-			d.hold(-int64(b.floats+16) * 4)
+			C.free(b.data)
+			d.hold(-int64(b.bytes + slack))
 		}
 		if d.root {
 			C.sn_engine_destroy(d.c)
@@ -359,8 +406,8 @@ func arr(a kernels.Array) *array {
 	return a.(*array)
 }
 
-func pointers(as []kernels.Array) []*C.float {
-	ps := make([]*C.float, len(as))
+func pointers(as []kernels.Array) []unsafe.Pointer {
+	ps := make([]unsafe.Pointer, len(as))
 	for i, a := range as {
 		ps[i] = arr(a).data
 	}

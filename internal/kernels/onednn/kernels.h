@@ -8,8 +8,11 @@
                  lanes of the last block beyond C are zero, and every kernel
                  keeps them zero.
    The table of an instruction set handles blk 1 and its own blk: 16 for
-   avx512, 8 for the others. Parameters are flat, row-major, and allocated with
-   at least 16 readable floats past their end, which are zero.
+   avx512, 8 for the others. The void pointers are activations: floats, or
+   bfloat16 in a table for maps of that, which leaves blk 1 and parameters to
+   the table `plain`. Parameters are flat, row-major, always float, and
+   allocated with at least 16 readable floats past their end, which are zero.
+   All arithmetic is in float.
 
    All kernels are deterministic for a given number of OpenMP threads. */
 #ifndef STYLENET_KERNELS_H
@@ -18,7 +21,7 @@
 
 typedef struct { int n, c, h, w, blk; } sn_dims;
 
-/* Floats of memory that an activation takes, padding lanes included. */
+/* Elements of memory that an activation takes, padding lanes included. */
 static inline size_t sn_count(sn_dims d) {
     size_t c = d.blk == 1 ? (size_t)d.c : (size_t)((d.c + d.blk - 1) / d.blk) * d.blk;
     return (size_t)d.n * c * d.h * d.w;
@@ -33,58 +36,60 @@ typedef struct {
     int step;                                /* from 1 */
 } sn_adam_params;
 
-typedef struct {
-    const char *name; /* "avx512", "avx2", "base" */
+typedef struct sn_kernels {
+    const char *name; /* "avx512", "avx512_bf16", "avx2", "base" */
     int blk;
+    int size;                       /* bytes of an element of an activation: 4, or 2 */
+    const struct sn_kernels *plain; /* the table for blk 1 and parameters: itself with size 4 */
 
     /* between row-major N, C, H, W on the host and a device layout */
-    void (*import)(float *dst, const float *src, sn_dims d);
-    void (*export)(float *dst, const float *src, sn_dims d);
+    void (*import)(void *dst, const float *src, sn_dims d);
+    void (*export)(float *dst, const void *src, sn_dims d);
 
     /* d is the plain (unpadded) map everywhere */
-    void (*pad)(float *dst, const float *src, sn_dims d, int mode, sn_border b);
-    void (*pad_backward)(float *dsrc, const float *ddst, sn_dims d, int mode, sn_border b);
+    void (*pad)(void *dst, const void *src, sn_dims d, int mode, sn_border b);
+    void (*pad_backward)(void *dsrc, const void *ddst, sn_dims d, int mode, sn_border b);
 
     /* mean and invstd: n*c values, or c with batch. */
-    void (*norm)(float *dst, float *mean, float *invstd, const float *src, const float *gamma,
+    void (*norm)(void *dst, float *mean, float *invstd, const void *src, const float *gamma,
                  const float *beta, sn_dims d, float eps, int batch, int relu);
     /* scratch: 2*n*ceil16(c) + 64 floats */
-    void (*norm_backward)(float *dsrc, float *dgamma, float *dbeta, const float *ddst, const float *src,
+    void (*norm_backward)(void *dsrc, float *dgamma, float *dbeta, const void *ddst, const void *src,
                           const float *gamma, const float *beta, const float *mean, const float *invstd,
                           sn_dims d, int batch, int relu, float *scratch);
 
-    void (*affine)(float *dst, const float *src, const float *scale, const float *shift /* or NULL */, sn_dims d);
-    void (*add_bias)(float *dst, const float *bias, sn_dims d); /* in place */
-    void (*bias_backward)(float *db, const float *ddst, sn_dims d);
+    void (*affine)(void *dst, const void *src, const float *scale, const float *shift /* or NULL */, sn_dims d);
+    void (*add_bias)(void *dst, const float *bias, sn_dims d); /* in place */
+    void (*bias_backward)(float *db, const void *ddst, sn_dims d);
 
-    /* flat: element by element over count floats, padding lanes included; all
+    /* flat: element by element over count elements, padding lanes included; all
        may work in place. tanh keeps padding lanes zero, so it takes dims. */
-    void (*relu)(float *dst, const float *src, size_t count);
-    void (*relu_backward)(float *dsrc, const float *ddst, const float *dst, size_t count);
-    void (*tanh)(float *dst, const float *src, float scale, float offset, sn_dims d);
-    void (*tanh_backward)(float *dsrc, const float *ddst, const float *dst, float scale, float offset, sn_dims d);
-    void (*sum)(float *dst, const float *const *srcs, const float *weights, int nsrcs, size_t count);
+    void (*relu)(void *dst, const void *src, size_t count);
+    void (*relu_backward)(void *dsrc, const void *ddst, const void *dst, size_t count);
+    void (*tanh)(void *dst, const void *src, float scale, float offset, sn_dims d);
+    void (*tanh_backward)(void *dsrc, const void *ddst, const void *dst, float scale, float offset, sn_dims d);
+    void (*sum)(void *dst, const void *const *srcs, const float *weights, int nsrcs, size_t count);
 
     /* d is the small map */
-    void (*upsample)(float *dst, const float *src, sn_dims d, int factor);
-    void (*upsample_backward)(float *dsrc, const float *ddst, sn_dims d, int factor);
+    void (*upsample)(void *dst, const void *src, sn_dims d, int factor);
+    void (*upsample_backward)(void *dsrc, const void *ddst, sn_dims d, int factor);
     /* d is the large map */
-    void (*pool)(float *dst, const float *src, sn_dims d, int kind);
-    void (*pool_backward)(float *dsrc, const float *ddst, const float *src, sn_dims d, int kind);
+    void (*pool)(void *dst, const void *src, sn_dims d, int kind);
+    void (*pool_backward)(void *dsrc, const void *ddst, const void *src, sn_dims d, int kind);
 
     /* gram: n matrices of c*c, divided by c*h*w. */
-    void (*gram)(float *dst, const float *src, sn_dims d);
+    void (*gram)(float *dst, const void *src, sn_dims d);
     /* dsrc = (G + G^T) F / (c*h*w); dgram need not be symmetric.
        scratch: ceil16(c)*ceil16(c) + 64 floats */
-    void (*gram_backward)(float *dsrc, const float *dgram, const float *src, sn_dims d, float *scratch);
+    void (*gram_backward)(void *dsrc, const float *dgram, const void *src, sn_dims d, float *scratch);
 
-    /* count: floats of one image of a, padding lanes (zero in a and b)
+    /* count: elements of one image of a, padding lanes (zero in a and b)
        included; b_images is 1 or n; elements: real elements of a. */
-    void (*mse)(float *loss, const float *a, const float *b, int n, int b_images, size_t count, size_t elements);
-    void (*mse_backward)(float *da, const float *dloss, const float *a, const float *b, int n, int b_images,
+    void (*mse)(float *loss, const void *a, const void *b, int n, int b_images, size_t count, size_t elements);
+    void (*mse_backward)(void *da, const float *dloss, const void *a, const void *b, int n, int b_images,
                          size_t count, size_t elements);
-    void (*tv)(float *loss, const float *src, sn_dims d);
-    void (*tv_backward)(float *dsrc, const float *dloss, const float *src, sn_dims d);
+    void (*tv)(float *loss, const void *src, sn_dims d);
+    void (*tv_backward)(void *dsrc, const float *dloss, const void *src, sn_dims d);
 
     void (*squared_norm)(float *dst, const float *const *srcs, const size_t *counts, int nsrcs);
     /* squared_norm may be NULL when clip_norm is 0. PyTorch's Adam:
@@ -104,6 +109,9 @@ typedef struct {
        in blocked layout (src), to plain (n,o,h,w) (d), plus bias (or NULL),
        with relu if set */
     void (*scatter)(float *dst, const float *src, const float *bias, sn_dims d, int relu);
+
+    const struct sn_own_conv *const *own; /* convolutions of our own, the best first: own.h */
+    int owns;
 } sn_kernels;
 
 /* The best table that this processor can run. */

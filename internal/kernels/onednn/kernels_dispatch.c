@@ -5,7 +5,7 @@
 
 extern const sn_kernels sn_kernels_base;
 #if defined(__x86_64__)
-extern const sn_kernels sn_kernels_avx512, sn_kernels_avx2;
+extern const sn_kernels sn_kernels_avx512_bf16, sn_kernels_avx512, sn_kernels_avx2;
 #endif
 
 const sn_kernels *sn_kernels_named(const char *name) {
@@ -16,6 +16,8 @@ const sn_kernels *sn_kernels_named(const char *name) {
                        __builtin_cpu_supports("fma")
                    ? &sn_kernels_avx512
                    : NULL;
+    if (!strcmp(name, "avx512_bf16"))
+        return sn_kernels_named("avx512") && __builtin_cpu_supports("avx512bf16") ? &sn_kernels_avx512_bf16 : NULL;
     if (!strcmp(name, "avx2"))
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &sn_kernels_avx2 : NULL;
 #endif

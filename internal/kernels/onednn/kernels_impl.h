@@ -1,5 +1,7 @@
 /* All kernels, for one instruction set: the file that includes this sets BLK,
-   the lanes of the blocked layout, and NAME, and its target pragma above it.
+   the lanes of the blocked layout, and NAME, and its target pragma above it. A
+   file with ACT_BF16 holds the kernels for blocked maps in bfloat16, and sets
+   SN_PLAIN to the table for all else.
 
    Most kernels see a map as spans. A span is what one image has of one channel
    (blk 1) or of one block of channels (blk BLK): contiguous floats, taken BLK
@@ -12,9 +14,15 @@
    -Wno-psabi, or GCC notes that its ABI for wide ones has changed once. */
 #include "vectors.h"
 
+#if !defined(ACT_BF16)
+#define SN_PLAIN SN_TABLE
+#endif
+extern const sn_kernels SN_PLAIN, SN_TABLE;
+
 /* ---- host ---- */
 
-static void k_import(float *dst, const float *src, sn_dims d) {
+static void k_import(void *to, const float *src, sn_dims d) {
+    act *dst = to;
     if (d.blk == 1) {
         memcpy(dst, src, sn_count(d) * sizeof *dst);
         return;
@@ -25,13 +33,17 @@ static void k_import(float *dst, const float *src, sn_dims d) {
         for (int y = 0; y < d.h; y++) {
             const int g = m % spans(d), lanes = (int)least(BLK, d.c - g * BLK);
             const float *in = src + (m / spans(d) * d.c + (size_t)g * BLK) * hw + (size_t)y * d.w;
-            float *out = dst + (m * hw + (size_t)y * d.w) * BLK;
-            for (int x = 0; x < d.w; x++, out += BLK)
-                for (int l = 0; l < BLK; l++) out[l] = l < lanes ? in[l * hw + x] : 0;
+            act *out = dst + (m * hw + (size_t)y * d.w) * BLK;
+            for (int x = 0; x < d.w; x++, out += BLK) {
+                float f[BLK];
+                for (int l = 0; l < BLK; l++) f[l] = l < lanes ? in[l * hw + x] : 0;
+                store_act(out, load(f));
+            }
         }
 }
 
-static void k_export(float *dst, const float *src, sn_dims d) {
+static void k_export(float *dst, const void *from, sn_dims d) {
+    const act *src = from;
     if (d.blk == 1) {
         memcpy(dst, src, sn_count(d) * sizeof *dst);
         return;
@@ -41,10 +53,10 @@ static void k_export(float *dst, const float *src, sn_dims d) {
     for (size_t m = 0; m < maps; m++)
         for (int y = 0; y < d.h; y++) {
             const int g = m % spans(d), lanes = (int)least(BLK, d.c - g * BLK);
-            const float *in = src + (m * hw + (size_t)y * d.w) * BLK;
+            const act *in = src + (m * hw + (size_t)y * d.w) * BLK;
             float *out = dst + (m / spans(d) * d.c + (size_t)g * BLK) * hw + (size_t)y * d.w;
             for (int l = 0; l < lanes; l++)
-                for (int x = 0; x < d.w; x++) out[l * hw + x] = in[x * BLK + l];
+                for (int x = 0; x < d.w; x++) out[l * hw + x] = get_act(in + x * BLK + l);
         }
 }
 
@@ -60,20 +72,20 @@ INLINE int padded_index(int i, int n, int mode) {
 }
 INLINE int clamp(int i, int low, int high) { return i < low ? low : i > high ? high : i; }
 
-INLINE void pad_rows(float *dst, const float *src, sn_dims d, int mode, sn_border b, const int blk) {
+INLINE void pad_rows(act *dst, const act *src, sn_dims d, int mode, sn_border b, const int blk) {
     const int h = d.h + b.top + b.bottom, w = d.w + b.left + b.right;
     const int x0 = clamp(b.left, 0, w), x1 = clamp(b.left + d.w, x0, w);
     const size_t rows = (size_t)d.n * spans(d) * h, row = (size_t)w * blk;
-    const int streamed = blk == BLK && worth_streaming(dst, rows * row);
+    const int streamed = blk == BLK && worth_streaming(dst, rows * row, sizeof(act));
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *row))
     for (size_t r = 0; r < rows; r++) {
-        float *out = dst + r * row;
+        act *out = dst + r * row;
         const int y = padded_index((int)(r % h) - b.top, d.h, mode);
         if (y < 0) {
             memset(out, 0, row * sizeof *out);
             continue;
         }
-        const float *in = src + (r / h * d.h + y) * d.w * blk;
+        const act *in = src + (r / h * d.h + y) * d.w * blk;
         if (mode == SN_PAD_ZERO) {
             memset(out, 0, (size_t)x0 * blk * sizeof *out);
             memset(out + (size_t)x1 * blk, 0, (size_t)(w - x1) * blk * sizeof *out);
@@ -83,59 +95,61 @@ INLINE void pad_rows(float *dst, const float *src, sn_dims d, int mode, sn_borde
             for (int x = x1; x < w; x++)
                 put_pixel(out + (size_t)x * blk, pixel(in + (size_t)padded_index(x - b.left, d.w, mode) * blk, blk), blk, 0);
         }
-        float *inner = out + (size_t)x0 * blk;
+        act *inner = out + (size_t)x0 * blk;
         if (x1 > x0) {
-            const float *from = in + (ptrdiff_t)(x0 - b.left) * blk;
+            const act *from = in + (ptrdiff_t)(x0 - b.left) * blk;
             MAP(inner, (size_t)(x1 - x0) * blk, streamed, AT(from));
         }
         stream_end(streamed);
     }
 }
-static void k_pad(float *dst, const float *src, sn_dims d, int mode, sn_border b) {
+static void k_pad(void *dst, const void *src, sn_dims d, int mode, sn_border b) {
     if (d.blk == 1)
         pad_rows(dst, src, d, mode, b, 1);
     else
         pad_rows(dst, src, d, mode, b, BLK);
 }
 
-INLINE void pad_backward_rows(float *dsrc, const float *ddst, sn_dims d, int mode, sn_border b, const int blk) {
-    const int h = d.h + b.top + b.bottom, w = d.w + b.left + b.right;
+INLINE void pad_backward_rows(act *dsrc, const act *ddst, sn_dims d, int mode, sn_border b, const int blk) {
+    enum { CHUNK = PIECE / BLK }; /* pixels, which are summed in float */
+    const int h = d.h + b.top + b.bottom, w = d.w + b.left + b.right, chunks = (int)ceil_div(d.w, CHUNK);
     /* the plain columns that the padded map has */
-    const int x0 = clamp(-b.left, 0, d.w), x1 = clamp(w - b.left, x0, d.w);
+    const int first = clamp(-b.left, 0, d.w), last = clamp(w - b.left, first, d.w);
     const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * blk;
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *row))
-    for (size_t r = 0; r < rows; r++) {
-        float *out = dsrc + r * row, *inner = out + (size_t)x0 * blk;
-        const float *map = ddst + r / d.h * h * w * blk;
-        const int y = (int)(r % d.h);
-        int fresh = 1;
+    for (size_t t = 0; t < rows * chunks; t++) {
+        const size_t r = t / chunks;
+        const int y = (int)(r % d.h), c0 = (int)(t % chunks) * CHUNK, c1 = (int)least(c0 + CHUNK, d.w);
+        const int x0 = clamp(first, c0, c1), x1 = clamp(last, x0, c1);
+        const size_t len = (size_t)(c1 - c0) * blk;
+        float sum[CHUNK * BLK], *inner = sum + (size_t)(x0 - c0) * blk;
+        memset(sum, 0, len * sizeof *sum);
         /* Gather the padded rows that stem from this one: itself first, and
            then those of the border. */
         for (int k = -1; k < h; k++) {
             if (k == b.top && mode != SN_PAD_ZERO) k += d.h; /* not border */
             const int from = k < 0 ? y + b.top : k;
             if (from < 0 || from >= h || (k >= 0 && padded_index(k - b.top, d.h, mode) != y)) continue;
-            const float *in = map + (size_t)from * w * blk, *in_inner = in + (ptrdiff_t)(x0 + b.left) * blk;
-            if (fresh) {
-                memset(out, 0, (size_t)x0 * blk * sizeof *out);
-                memset(out + (size_t)x1 * blk, 0, (size_t)(d.w - x1) * blk * sizeof *out);
-                if (x1 > x0) MAP(inner, (size_t)(x1 - x0) * blk, 0, AT(in_inner));
-                fresh = 0;
-            } else {
-                MAP(inner, (size_t)(x1 - x0) * blk, 0, AT(inner) + AT(in_inner));
-            }
+            const act *in = ddst + (r / d.h * h + from) * w * blk, *in_inner = in + (ptrdiff_t)(x0 + b.left) * blk;
+            MAP(inner, (size_t)(x1 - x0) * blk, 0, AT(inner) + AT(in_inner));
             if (mode == SN_PAD_ZERO) break;
             for (int x = 0; x < w; x++) {
                 if (x == b.left) x += d.w;
                 if (x >= w) break;
-                float *to = out + (size_t)padded_index(x - b.left, d.w, mode) * blk;
-                put_pixel(to, pixel(to, blk) + pixel(in + (size_t)x * blk, blk), blk, 0);
+                const int to = padded_index(x - b.left, d.w, mode) - c0;
+                const vf v = pixel(in + (size_t)x * blk, blk);
+                if (to < 0 || to >= c1 - c0) continue;
+                if (blk == 1)
+                    sum[to] += v[0];
+                else
+                    store(sum + to * BLK, load(sum + to * BLK) + v);
             }
         }
-        if (fresh) memset(out, 0, row * sizeof *out);
+        act *out = dsrc + r * row + (size_t)c0 * blk;
+        MAP(out, len, 0, AT(sum));
     }
 }
-static void k_pad_backward(float *dsrc, const float *ddst, sn_dims d, int mode, sn_border b) {
+static void k_pad_backward(void *dsrc, const void *ddst, sn_dims d, int mode, sn_border b) {
     if (d.blk == 1)
         pad_backward_rows(dsrc, ddst, d, mode, b, 1);
     else
@@ -149,12 +163,12 @@ static void k_pad_backward(float *dsrc, const float *ddst, sn_dims d, int mode, 
    groups to keep all threads busy: a whole group stays in the cache of its
    thread between the pass for the statistics and the one that uses them. */
 typedef struct {
-    size_t groups, parts, len, span; /* len: floats of a group */
+    size_t groups, parts, len, span; /* len: elements of a group */
     int spans, batch;
 } grouping;
 
 INLINE grouping group_maps(sn_dims d, int batch) {
-    grouping g = {.spans = spans(d), .span = span_floats(d), .batch = batch, .parts = 1};
+    grouping g = {.spans = spans(d), .span = span_elements(d), .batch = batch, .parts = 1};
     const size_t threads = WORTH_THREADS(sn_count(d)) ? omp_get_max_threads() : 1;
     g.groups = (size_t)g.spans * (batch ? 1 : d.n);
     g.len = batch ? g.span * d.n : g.span;
@@ -163,7 +177,7 @@ INLINE grouping group_maps(sn_dims d, int batch) {
 }
 
 /* EACH_STRETCH runs over the contiguous stretches of part p of group g:
-   `len` floats from `at`. */
+   `len` elements from `at`. */
 #define EACH_STRETCH(gr, g, p)                                                                      \
     for (size_t i_ = part_start((gr).len, p, (gr).parts, BLK),                                      \
                 end_ = part_start((gr).len, (p) + 1, (gr).parts, BLK), at, len;                     \
@@ -195,13 +209,13 @@ INLINE void merge_moments(moments *a, double n, const double *mean, const double
    that they are never larger than what the sum of squared deviations itself
    gains from the same values: maps with a mean far above their deviation lose
    nothing. */
-INLINE void add_moments(moments *m, const float *x, size_t vectors) {
+INLINE void add_moments(moments *m, const act *x, size_t vectors) {
     while (vectors) {
         const size_t run = least(vectors, RUN / BLK);
         float around[BLK];
         if (m->n == 0) {
             vf sum = {};
-            for (size_t i = 0; i < run; i++) sum += load(x + i * BLK);
+            for (size_t i = 0; i < run; i++) sum += load_act(x + i * BLK);
             store(around, sum / (float)run);
         } else
             for (int l = 0; l < BLK; l++) around[l] = (float)m->mean[l];
@@ -210,11 +224,11 @@ INLINE void add_moments(moments *m, const float *x, size_t vectors) {
         size_t i = 0;
         for (; i + 4 <= run; i += 4)
             for (int u = 0; u < 4; u++) {
-                const vf v = load(x + (i + u) * BLK) - k;
+                const vf v = load_act(x + (i + u) * BLK) - k;
                 s[u] += v, q[u] += v * v;
             }
         for (; i < run; i++) {
-            const vf v = load(x + i * BLK) - k;
+            const vf v = load_act(x + i * BLK) - k;
             s[0] += v, q[0] += v * v;
         }
         float sf[BLK], qf[BLK];
@@ -233,7 +247,7 @@ INLINE void add_moments(moments *m, const float *x, size_t vectors) {
 }
 
 /* The moments of a part, with blk 1 those of all lanes in every lane. */
-static void part_moments(moments *m, const float *src, const grouping *gr, size_t g, size_t p, int blk) {
+static void part_moments(moments *m, const act *src, const grouping *gr, size_t g, size_t p, int blk) {
     moments tail = {0};
     *m = tail;
     const double zero[BLK] = {0};
@@ -241,7 +255,7 @@ static void part_moments(moments *m, const float *src, const grouping *gr, size_
         add_moments(m, src + at, len / BLK);
         for (size_t i = len / BLK * BLK; i < len; i++) {
             double v[BLK];
-            for (int l = 0; l < BLK; l++) v[l] = src[at + i];
+            for (int l = 0; l < BLK; l++) v[l] = get_act(src + at + i);
             merge_moments(&tail, 1, v, zero);
         }
     }
@@ -255,8 +269,10 @@ static void part_moments(moments *m, const float *src, const grouping *gr, size_
 }
 
 typedef struct {
-    const float *src, *gamma, *beta;
-    float *dst, *mean, *invstd;
+    const act *src;
+    const float *gamma, *beta;
+    act *dst;
+    float *mean, *invstd;
     sn_dims d;
     grouping gr;
     float eps;
@@ -284,8 +300,8 @@ static void norm_part(const norm_args *a, const moments *m, size_t g, size_t p) 
     const vf centre = load(mean), scale = channel_values(a->gamma, a->d, span) * load(invstd);
     const vf shift = channel_values(a->beta, a->d, span) - load(low) * scale;
     EACH_STRETCH(a->gr, g, p) {
-        const float *in = a->src + at;
-        float *out = a->dst + at;
+        const act *in = a->src + at;
+        act *out = a->dst + at;
         if (a->relu)
             MAP(out, len, a->streamed, positive((AT(in) - centre) * scale + shift));
         else
@@ -294,7 +310,7 @@ static void norm_part(const norm_args *a, const moments *m, size_t g, size_t p) 
     stream_end(a->streamed);
 }
 
-static void k_norm(float *dst, float *mean, float *invstd, const float *src, const float *gamma, const float *beta,
+static void k_norm(void *dst, float *mean, float *invstd, const void *src, const float *gamma, const float *beta,
                    sn_dims d, float eps, int batch, int relu) {
     const norm_args a = {src, gamma, beta, dst, mean, invstd, d, group_maps(d, batch),
                          eps, relu,  worth_streaming_map(dst, d)};
@@ -330,8 +346,9 @@ typedef struct {
 } norm_sums;
 
 typedef struct {
-    const float *ddst, *src, *gamma, *beta, *mean, *invstd;
-    float *dsrc;
+    const act *ddst, *src;
+    const float *gamma, *beta, *mean, *invstd;
+    act *dsrc;
     sn_dims d;
     grouping gr;
     int relu, streamed;
@@ -349,20 +366,20 @@ INLINE void norm_backward_sums(norm_sums *s, const norm_backward_args *a, size_t
     const vf scale = channel_values(a->gamma, a->d, span) * channel_values(a->invstd + stats, a->d, span);
     *s = (norm_sums){0};
     EACH_STRETCH(a->gr, g, p) {
-        const float *x = a->src + at, *dy = a->ddst + at;
+        const act *x = a->src + at, *dy = a->ddst + at;
         for (size_t i = 0; i < len;) {
             const size_t end = least(len, i + RUN);
             vf sd[2] = {}, sx[2] = {};
             for (; i + 2 * BLK <= end; i += 2 * BLK)
                 for (int u = 0; u < 2; u++) {
-                    const vf v = load(x + i + u * BLK) - centre;
-                    const vf dv = through(load(dy + i + u * BLK), v, scale, beta, relu);
+                    const vf v = load_act(x + i + u * BLK) - centre;
+                    const vf dv = through(load_act(dy + i + u * BLK), v, scale, beta, relu);
                     sd[u] += dv, sx[u] += dv * v;
                 }
             for (; i < end; i += BLK) {
                 const size_t n = least(BLK, end - i);
-                const vf v = (n == BLK ? load(x + i) : load_part(x + i, n)) - centre;
-                const vf dv = through(n == BLK ? load(dy + i) : load_part(dy + i, n), v, scale, beta, relu);
+                const vf v = (n == BLK ? load_act(x + i) : load_part_act(x + i, n)) - centre;
+                const vf dv = through(n == BLK ? load_act(dy + i) : load_part_act(dy + i, n), v, scale, beta, relu);
                 sd[0] += dv, sx[0] += dv * v;
             }
             i = end;
@@ -390,8 +407,8 @@ INLINE void norm_backward_part(const norm_backward_args *a, const norm_sums *s, 
     for (int l = 0; l < BLK; l++) md[l] = (float)(s->d.lane[l] / count), mdx[l] = (float)(s->dx.lane[l] / count);
     const vf mean_d = load(md), slope = load(mdx) * invstd * invstd;
     EACH_STRETCH(a->gr, g, p) {
-        const float *x = a->src + at, *dy = a->ddst + at;
-        float *out = a->dsrc + at;
+        const act *x = a->src + at, *dy = a->ddst + at;
+        act *out = a->dsrc + at;
         MAP(out, len, a->streamed,
             scale * (through(AT(dy), AT(x) - centre, scale, beta, relu) - mean_d - (AT(x) - centre) * slope));
     }
@@ -432,7 +449,7 @@ INLINE void norm_backward(const norm_backward_args *a, float *sum_d, float *sum_
     }
 }
 
-static void k_norm_backward(float *dsrc, float *dgamma, float *dbeta, const float *ddst, const float *src,
+static void k_norm_backward(void *dsrc, float *dgamma, float *dbeta, const void *ddst, const void *src,
                             const float *gamma, const float *beta, const float *mean, const float *invstd, sn_dims d,
                             int batch, int relu, float *scratch) {
     const norm_backward_args a = {ddst, src, gamma, beta, mean, invstd, dsrc, d, group_maps(d, batch),
@@ -455,32 +472,32 @@ static void k_norm_backward(float *dsrc, float *dgamma, float *dbeta, const floa
 
 /* ---- per channel ---- */
 
-static void k_affine(float *dst, const float *src, const float *scale, const float *shift, sn_dims d) {
+static void k_affine(void *dst, const void *src, const float *scale, const float *shift, sn_dims d) {
     const int streamed = worth_streaming_map(dst, d);
     const size_t n = pieces(d);
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
     for (size_t i = 0; i < n; i++) {
         const piece p = piece_number(d, i);
         const vf a = channel_values(scale, d, p.span), b = shift ? channel_values(shift, d, p.span) : (vf){};
-        const float *in = src + p.at;
-        float *out = dst + p.at;
+        const act *in = (const act *)src + p.at;
+        act *out = (act *)dst + p.at;
         MAP(out, p.len, streamed, AT(in) * a + b);
         stream_end(streamed);
     }
 }
 
-static void k_add_bias(float *dst, const float *bias, sn_dims d) {
+static void k_add_bias(void *dst, const float *bias, sn_dims d) {
     const size_t n = pieces(d);
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
     for (size_t i = 0; i < n; i++) {
         const piece p = piece_number(d, i);
         const vf b = channel_values(bias, d, p.span);
-        float *out = dst + p.at;
+        act *out = (act *)dst + p.at;
         MAP(out, p.len, 0, AT(out) + b);
     }
 }
 
-static void k_bias_backward(float *db, const float *ddst, sn_dims d) {
+static void k_bias_backward(float *db, const void *ddst, sn_dims d) {
     grouping gr = group_maps(d, 1);
     gr.parts = gr.groups < PARTS ? ceil_div(PARTS, gr.groups) : 1;
     const size_t tasks = gr.groups * gr.parts;
@@ -489,7 +506,7 @@ static void k_bias_backward(float *db, const float *ddst, sn_dims d) {
     for (size_t t = 0; t < tasks; t++) {
         lane_sums s = {0};
         EACH_STRETCH(gr, t / gr.parts, t % gr.parts) {
-            const float *in = ddst + at;
+            const act *in = (const act *)ddst + at;
             SUM(s, len, AT(in));
         }
         partial[t] = s;
@@ -509,21 +526,21 @@ static void k_bias_backward(float *db, const float *ddst, sn_dims d) {
 #define EACH_PIECE_OF(count) \
     _Pragma("omp parallel for schedule(static) if (WORTH_THREADS(count))") for (size_t at = 0; at < (count); at += PIECE)
 
-static void k_relu(float *dst, const float *src, size_t count) {
-    const int streamed = dst != src && worth_streaming(dst, count);
+static void k_relu(void *dst, const void *src, size_t count) {
+    const int streamed = dst != src && worth_streaming(dst, count, sizeof(act));
     EACH_PIECE_OF(count) {
-        const float *in = src + at;
-        float *out = dst + at;
+        const act *in = (const act *)src + at;
+        act *out = (act *)dst + at;
         MAP(out, least(PIECE, count - at), streamed, positive(AT(in)));
         stream_end(streamed);
     }
 }
 
-static void k_relu_backward(float *dsrc, const float *ddst, const float *dst, size_t count) {
-    const int streamed = dsrc != ddst && worth_streaming(dsrc, count);
+static void k_relu_backward(void *dsrc, const void *ddst, const void *dst, size_t count) {
+    const int streamed = dsrc != ddst && worth_streaming(dsrc, count, sizeof(act));
     EACH_PIECE_OF(count) {
-        const float *dy = ddst + at, *y = dst + at;
-        float *out = dsrc + at;
+        const act *dy = (const act *)ddst + at, *y = (const act *)dst + at;
+        act *out = (act *)dsrc + at;
         MAP(out, least(PIECE, count - at), streamed, keep(AT(y) > 0, AT(dy)));
         stream_end(streamed);
     }
@@ -552,37 +569,37 @@ INLINE vf tanh_lanes(vf x) {
     return (vf)((vi)pick(a < 0.625f, low, 1 - 2 / (e + 1)) | sign);
 }
 
-static void k_tanh(float *dst, const float *src, float scale, float offset, sn_dims d) {
+static void k_tanh(void *dst, const void *src, float scale, float offset, sn_dims d) {
     const size_t n = pieces(d);
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
     for (size_t i = 0; i < n; i++) {
         const piece p = piece_number(d, i);
         const vi lanes = channel_lanes(d, p.span);
-        const float *in = src + p.at;
-        float *out = dst + p.at;
+        const act *in = (const act *)src + p.at;
+        act *out = (act *)dst + p.at;
         MAP(out, p.len, 0, keep(lanes, tanh_lanes(AT(in)) * scale + offset));
     }
 }
 
-static void k_tanh_backward(float *dsrc, const float *ddst, const float *dst, float scale, float offset, sn_dims d) {
+static void k_tanh_backward(void *dsrc, const void *ddst, const void *dst, float scale, float offset, sn_dims d) {
     const size_t count = sn_count(d);
     const float inverse = scale == 0 ? 0 : 1 / scale;
     EACH_PIECE_OF(count) {
-        const float *dy = ddst + at, *y = dst + at;
-        float *out = dsrc + at;
+        const act *dy = (const act *)ddst + at, *y = (const act *)dst + at;
+        act *out = (act *)dsrc + at;
         MAP(out, least(PIECE, count - at), 0, AT(dy) * (scale - (AT(y) - offset) * (AT(y) - offset) * inverse));
     }
 }
 
-static void k_sum(float *dst, const float *const *srcs, const float *weights, int nsrcs, size_t count) {
-    const int streamed = nsrcs > 1 && dst != srcs[0] && worth_streaming(dst, count);
+static void k_sum(void *dst, const void *const *srcs, const float *weights, int nsrcs, size_t count) {
+    const int streamed = nsrcs > 1 && dst != srcs[0] && worth_streaming(dst, count, sizeof(act));
     const float w0 = weights[0], last = weights[nsrcs - 1];
     enum { STEP = 1024 };
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(count))
     for (size_t at = 0; at < count; at += STEP) {
         const size_t len = least(STEP, count - at);
-        const float *a = srcs[0] + at, *b = srcs[nsrcs - 1] + at;
-        float *out = dst + at;
+        const act *a = (const act *)srcs[0] + at, *b = (const act *)srcs[nsrcs - 1] + at;
+        act *out = (act *)dst + at;
         if (nsrcs == 1)
             MAP(out, len, 0, AT(a) * w0);
         else if (nsrcs == 2)
@@ -591,7 +608,8 @@ static void k_sum(float *dst, const float *const *srcs, const float *weights, in
             float sum[STEP];
             MAP(sum, len, 0, AT(a) * w0);
             for (int k = 1; k < nsrcs - 1; k++) {
-                const float *x = srcs[k] + at, w = weights[k];
+                const act *x = (const act *)srcs[k] + at;
+                const float w = weights[k];
                 MAP(sum, len, 0, AT(sum) + AT(x) * w);
             }
             MAP(out, len, streamed, AT(sum) + AT(b) * last);
@@ -602,13 +620,13 @@ static void k_sum(float *dst, const float *const *srcs, const float *weights, in
 
 /* ---- sampling ---- */
 
-INLINE void upsample_rows(float *dst, const float *src, sn_dims d, int factor, const int blk) {
+INLINE void upsample_rows(act *dst, const act *src, sn_dims d, int factor, const int blk) {
     const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * blk, wide = row * factor;
-    const int streamed = blk == BLK && worth_streaming(dst, rows * wide * factor);
+    const int streamed = blk == BLK && worth_streaming(dst, rows * wide * factor, sizeof(act));
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *wide *factor))
     for (size_t r = 0; r < rows; r++) {
-        const float *in = src + r * row;
-        float *out = dst + r * wide * factor;
+        const act *in = src + r * row;
+        act *out = dst + r * wide * factor;
         for (int f = 0; f < factor; f++)
             for (size_t x = 0; x < row; x += blk) {
                 const vf v = pixel(in + x, blk);
@@ -617,20 +635,20 @@ INLINE void upsample_rows(float *dst, const float *src, sn_dims d, int factor, c
         stream_end(streamed);
     }
 }
-static void k_upsample(float *dst, const float *src, sn_dims d, int factor) {
+static void k_upsample(void *dst, const void *src, sn_dims d, int factor) {
     if (d.blk == 1)
         upsample_rows(dst, src, d, factor, 1);
     else
         upsample_rows(dst, src, d, factor, BLK);
 }
 
-INLINE void upsample_backward_rows(float *dsrc, const float *ddst, sn_dims d, int factor, const int blk) {
+INLINE void upsample_backward_rows(act *dsrc, const act *ddst, sn_dims d, int factor, const int blk) {
     const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * blk, wide = row * factor;
-    const int streamed = blk == BLK && worth_streaming(dsrc, rows * row);
+    const int streamed = blk == BLK && worth_streaming(dsrc, rows * row, sizeof(act));
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *wide *factor))
     for (size_t r = 0; r < rows; r++) {
-        const float *in = ddst + r * wide * factor;
-        float *out = dsrc + r * row;
+        const act *in = ddst + r * wide * factor;
+        act *out = dsrc + r * row;
         for (int x = 0; x < d.w; x++, in += factor * blk, out += blk) {
             vf sum = {};
             for (int f = 0; f < factor; f++)
@@ -640,7 +658,7 @@ INLINE void upsample_backward_rows(float *dsrc, const float *ddst, sn_dims d, in
         stream_end(streamed);
     }
 }
-static void k_upsample_backward(float *dsrc, const float *ddst, sn_dims d, int factor) {
+static void k_upsample_backward(void *dsrc, const void *ddst, sn_dims d, int factor) {
     if (d.blk == 1)
         upsample_backward_rows(dsrc, ddst, d, factor, 1);
     else
@@ -649,14 +667,14 @@ static void k_upsample_backward(float *dsrc, const float *ddst, sn_dims d, int f
 
 INLINE vf larger(vf a, vf b) { return pick((b > a) | (b != b), b, a); }
 
-INLINE void pool_rows(float *dst, const float *src, sn_dims d, const int kind, const int blk) {
+INLINE void pool_rows(act *dst, const act *src, sn_dims d, const int kind, const int blk) {
     const int h = d.h / 2, w = d.w / 2;
     const size_t rows = (size_t)d.n * spans(d) * h, row = (size_t)d.w * blk;
-    const int streamed = blk == BLK && worth_streaming(dst, rows * w * blk);
+    const int streamed = blk == BLK && worth_streaming(dst, rows * w * blk, sizeof(act));
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
     for (size_t r = 0; r < rows; r++) {
-        const float *in = src + (r / h * d.h + r % h * 2) * row;
-        float *out = dst + r * w * blk;
+        const act *in = src + (r / h * d.h + r % h * 2) * row;
+        act *out = dst + r * w * blk;
         for (int x = 0; x < w; x++, in += 2 * blk, out += blk) {
             const vf a = pixel(in, blk), b = pixel(in + blk, blk);
             const vf e = pixel(in + row, blk), f = pixel(in + row + blk, blk);
@@ -666,7 +684,7 @@ INLINE void pool_rows(float *dst, const float *src, sn_dims d, const int kind, c
         stream_end(streamed);
     }
 }
-static void k_pool(float *dst, const float *src, sn_dims d, int kind) {
+static void k_pool(void *dst, const void *src, sn_dims d, int kind) {
     if (d.blk == 1)
         pool_rows(dst, src, d, kind, 1);
     else if (kind == SN_POOL_MAX)
@@ -675,21 +693,21 @@ static void k_pool(float *dst, const float *src, sn_dims d, int kind) {
         pool_rows(dst, src, d, SN_POOL_AVG, BLK);
 }
 
-INLINE void pool_backward_rows(float *dsrc, const float *ddst, const float *src, sn_dims d, const int kind,
+INLINE void pool_backward_rows(act *dsrc, const act *ddst, const act *src, sn_dims d, const int kind,
                                const int blk) {
     const int h = d.h / 2, w = d.w / 2, pairs = (d.h + 1) / 2;
     const size_t rows = (size_t)d.n * spans(d) * pairs, row = (size_t)d.w * blk;
-    const int streamed = blk == BLK && worth_streaming(dsrc, sn_count(d));
+    const int streamed = blk == BLK && worth_streaming(dsrc, sn_count(d), sizeof(act));
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
     for (size_t r = 0; r < rows; r++) {
         const int y = (int)(r % pairs);
         const size_t at = (r / pairs * d.h + y * 2) * row;
-        float *out = dsrc + at;
+        act *out = dsrc + at;
         if (y == h) { /* an odd last row */
             memset(out, 0, row * sizeof *out);
             continue;
         }
-        const float *in = src + at, *dy = ddst + (r / pairs * h + y) * w * blk;
+        const act *in = src + at, *dy = ddst + (r / pairs * h + y) * w * blk;
         for (int x = 0; x < w; x++, in += 2 * blk, out += 2 * blk, dy += blk) {
             vf g = pixel(dy, blk), ga, gb, ge, gf;
             if (kind == SN_POOL_MAX) {
@@ -712,7 +730,7 @@ INLINE void pool_backward_rows(float *dsrc, const float *ddst, const float *src,
         stream_end(streamed);
     }
 }
-static void k_pool_backward(float *dsrc, const float *ddst, const float *src, sn_dims d, int kind) {
+static void k_pool_backward(void *dsrc, const void *ddst, const void *src, sn_dims d, int kind) {
     if (d.blk == 1)
         pool_backward_rows(dsrc, ddst, src, d, kind, 1);
     else if (kind == SN_POOL_MAX)
@@ -730,16 +748,16 @@ static void k_pool_backward(float *dsrc, const float *ddst, const float *src, sn
 /* Adds scale·A·Bᵀ over px pixels to a tile of the upper triangle of a matrix of
    c columns: rows channels from a, cols whole blocks from b on. fresh writes
    instead of adding. */
-INLINE void gram_tile(float *dst, int c, int row0, int col0, const float *a, const float *b, size_t block, size_t px,
+INLINE void gram_tile(float *dst, int c, int row0, int col0, const act *a, const act *b, size_t block, size_t px,
                       float scale, int fresh, const int rows, const int cols) {
     vf acc[BLK][2];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = (vf){};
     for (size_t p = 0; p < px; p++, a += BLK, b += BLK) {
-        const vf v0 = load(b), v1 = cols > 1 ? load(b + block) : (vf){};
+        const vf v0 = load_act(b), v1 = cols > 1 ? load_act(b + block) : (vf){};
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            const vf x = all(a[i]);
+            const vf x = all(get_act(a + i));
             acc[i][0] += x * v0;
             if (cols > 1) acc[i][1] += x * v1;
         }
@@ -764,9 +782,9 @@ INLINE void gram_tile(float *dst, int c, int row0, int col0, const float *a, con
 }
 
 /* Block row i, block columns j0 to j1, over px pixels. */
-static void gram_blocks(float *dst, int c, const float *f, size_t block, int i, int j0, int j1, size_t px, float scale,
+static void gram_blocks(float *dst, int c, const act *f, size_t block, int i, int j0, int j1, size_t px, float scale,
                         int fresh) {
-    const float *a = f + i * block;
+    const act *a = f + i * block;
     int j = j0;
     if ((j1 - j) % 2) {
         for (size_t p = 0; p < px; p += GRAM_RUN)
@@ -781,14 +799,14 @@ static void gram_blocks(float *dst, int c, const float *f, size_t block, int i, 
                           least(GRAM_RUN, px - p), scale, fresh && p == 0, BLK / 2, 2);
 }
 
-static void gram_plain(float *dst, const float *src, sn_dims d, double scale) {
+static void gram_plain(float *dst, const act *src, sn_dims d, double scale) {
     const size_t hw = (size_t)d.h * d.w, pairs = (size_t)d.n * d.c * d.c;
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
     for (size_t t = 0; t < pairs; t++) {
         const int i = (int)(t / d.c % d.c), j = (int)(t % d.c);
         if (j < i) continue;
         const size_t image = t / d.c / d.c;
-        const float *a = src + (image * d.c + i) * hw, *b = src + (image * d.c + j) * hw;
+        const act *a = src + (image * d.c + i) * hw, *b = src + (image * d.c + j) * hw;
         lane_sums sums = {0};
         SUM(sums, hw, AT(a) * AT(b));
         float *out = dst + image * d.c * d.c;
@@ -796,14 +814,14 @@ static void gram_plain(float *dst, const float *src, sn_dims d, double scale) {
     }
 }
 
-static void k_gram(float *dst, const float *src, sn_dims d) {
+static void k_gram(float *dst, const void *src, sn_dims d) {
     const double scale = 1 / ((double)d.c * d.h * d.w);
     if (d.blk == 1) {
         gram_plain(dst, src, d, scale);
         return;
     }
     const int nb = spans(d);
-    const size_t block = span_floats(d), hw = (size_t)d.h * d.w, matrix = (size_t)d.c * d.c;
+    const size_t block = span_elements(d), hw = (size_t)d.h * d.w, matrix = (size_t)d.c * d.c;
     const size_t pairs = (size_t)nb * (nb + 1) / 2;
     /* Pixels of all blocks that fill half of a second-level cache. */
     const size_t slab = ceil_div((size_t)131072 / BLK / nb, GRAM_RUN) * GRAM_RUN;
@@ -814,7 +832,7 @@ static void k_gram(float *dst, const float *src, sn_dims d) {
         const size_t lo = pairs * d.n * me / threads, hi = pairs * d.n * (me + 1) / threads;
         for (int n = 0; n < d.n; n++) {
             if (hi <= n * pairs || lo >= (n + 1) * pairs) continue;
-            const float *image = src + (size_t)n * nb * block;
+            const act *image = (const act *)src + (size_t)n * nb * block;
             for (size_t p = 0; p < hw; p += slab) {
                 size_t first = n * pairs; /* number of the row's first pair */
                 for (int i = 0; i < nb; first += nb - i, i++) {
@@ -844,7 +862,7 @@ static void k_gram(float *dst, const float *src, sn_dims d) {
 
 /* px pixels of cols output blocks: the sum over channels i of s[i] times
    channel i of f. s has rows of `stride`, zero past the last channel. */
-INLINE void gram_backward_tile(float *dst, const float *s, size_t stride, const float *f, size_t block, sn_dims d,
+INLINE void gram_backward_tile(act *dst, const float *s, size_t stride, const act *f, size_t block, sn_dims d,
                                int first, const int px, const int cols) {
     vf acc[GRAM_PIXELS][2];
 #pragma GCC unroll 16
@@ -855,7 +873,7 @@ INLINE void gram_backward_tile(float *dst, const float *s, size_t stride, const 
             const vf v0 = load(s), v1 = cols > 1 ? load(s + BLK) : (vf){};
 #pragma GCC unroll 16
             for (int k = 0; k < px; k++) {
-                const vf x = all(f[k * BLK + l]);
+                const vf x = all(get_act(f + k * BLK + l));
                 acc[k][0] += x * v0;
                 if (cols > 1) acc[k][1] += x * v1;
             }
@@ -865,10 +883,10 @@ INLINE void gram_backward_tile(float *dst, const float *s, size_t stride, const 
     for (int j = 0; j < cols; j++) {
         const vi lanes = channel_lanes(d, first + j); /* zero times NaN is not zero */
 #pragma GCC unroll 16
-        for (int k = 0; k < px; k++) store(dst + j * block + k * BLK, keep(lanes, acc[k][j]));
+        for (int k = 0; k < px; k++) store_act(dst + j * block + k * BLK, keep(lanes, acc[k][j]));
     }
 }
-INLINE void gram_backward_pixels(float *dst, const float *s, size_t stride, const float *f, size_t block, sn_dims d,
+INLINE void gram_backward_pixels(act *dst, const float *s, size_t stride, const act *f, size_t block, sn_dims d,
                                  int first, size_t px, const int cols) {
     size_t p = 0;
     for (; p + GRAM_PIXELS <= px; p += GRAM_PIXELS)
@@ -876,17 +894,18 @@ INLINE void gram_backward_pixels(float *dst, const float *s, size_t stride, cons
     for (; p < px; p++) gram_backward_tile(dst + p * BLK, s, stride, f + p * BLK, block, d, first, 1, cols);
 }
 
-static void k_gram_backward(float *dsrc, const float *dgram, const float *src, sn_dims d, float *scratch) {
+static void k_gram_backward(void *dsrc, const float *dgram, const void *src, sn_dims d, float *scratch) {
     const float scale = (float)(1 / ((double)d.c * d.h * d.w));
     const int nb = spans(d), pair_columns = (nb + 1) / 2;
     const size_t stride = (size_t)nb * d.blk;
-    const size_t block = span_floats(d), hw = (size_t)d.h * d.w;
+    const size_t block = span_elements(d), hw = (size_t)d.h * d.w;
     const size_t chunk = d.blk == 1 ? PIECE : 8 * GRAM_PIXELS, chunks = ceil_div(hw, chunk);
     const size_t tasks = chunks * (d.blk == 1 ? d.c : pair_columns);
 #pragma omp parallel if (WORTH_THREADS(sn_count(d)))
     for (int n = 0; n < d.n; n++) {
-        const float *g = dgram + (size_t)n * d.c * d.c, *f = src + (size_t)n * nb * block;
-        float *out = dsrc + (size_t)n * nb * block;
+        const float *g = dgram + (size_t)n * d.c * d.c;
+        const act *f = (const act *)src + (size_t)n * nb * block;
+        act *out = (act *)dsrc + (size_t)n * nb * block;
 #pragma omp for schedule(static)
         for (int i = 0; i < d.c; i++)
             for (size_t j = 0; j < stride; j++)
@@ -896,9 +915,10 @@ static void k_gram_backward(float *dsrc, const float *dgram, const float *src, s
         for (size_t t = 0; t < tasks; t++) {
             if (d.blk == 1) {
                 const size_t i = t / chunks, p = t % chunks * chunk, len = least(chunk, hw - p);
-                float *to = out + i * hw + p;
+                act *to = out + i * hw + p;
                 for (int j = 0; j < d.c; j++) {
-                    const float *from = f + j * hw + p, s = scratch[i * stride + j];
+                    const act *from = f + j * hw + p;
+                    const float s = scratch[i * stride + j];
                     if (j == 0)
                         MAP(to, len, 0, AT(from) * s);
                     else
@@ -908,8 +928,9 @@ static void k_gram_backward(float *dsrc, const float *dgram, const float *src, s
             }
             const size_t p = t / pair_columns * chunk, px = least(chunk, hw - p);
             const int j = (int)(t % pair_columns) * 2;
-            const float *from = f + p * BLK, *s = scratch + (size_t)j * BLK;
-            float *to = out + j * block + p * BLK;
+            const act *from = f + p * BLK;
+            const float *s = scratch + (size_t)j * BLK;
+            act *to = out + j * block + p * BLK;
             if (j + 1 < nb)
                 gram_backward_pixels(to, s, stride, from, block, d, j, px, 2);
             else
@@ -920,13 +941,13 @@ static void k_gram_backward(float *dsrc, const float *dgram, const float *src, s
 
 /* ---- losses ---- */
 
-static void k_mse(float *loss, const float *a, const float *b, int n, int b_images, size_t count, size_t elements) {
+static void k_mse(float *loss, const void *a, const void *b, int n, int b_images, size_t count, size_t elements) {
     const size_t per_image = ceil_div(PARTS, n), parts = per_image * n;
     double partial[parts];
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(count *n))
     for (size_t t = 0; t < parts; t++) {
         const size_t image = t / per_image, at = part_start(count, t % per_image, per_image, BLK);
-        const float *x = a + image * count + at, *y = b + (b_images == 1 ? 0 : image * count) + at;
+        const act *x = (const act *)a + image * count + at, *y = (const act *)b + (b_images == 1 ? 0 : image * count) + at;
         lane_sums s = {0};
         SUM(s, part_start(count, t % per_image + 1, per_image, BLK) - at, (AT(x) - AT(y)) * (AT(x) - AT(y)));
         partial[t] = total(&s);
@@ -934,29 +955,29 @@ static void k_mse(float *loss, const float *a, const float *b, int n, int b_imag
     *loss = (float)(add_up(partial, parts) / (double)elements);
 }
 
-static void k_mse_backward(float *da, const float *dloss, const float *a, const float *b, int n, int b_images,
+static void k_mse_backward(void *da, const float *dloss, const void *a, const void *b, int n, int b_images,
                            size_t count, size_t elements) {
     const float k = (float)(2.0 * *dloss / (double)elements);
-    const int streamed = count % BLK == 0 && worth_streaming(da, count * n);
+    const int streamed = count % BLK == 0 && worth_streaming(da, count * n, sizeof(act));
     const size_t per_image = ceil_div(count, PIECE);
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(count *n))
     for (size_t t = 0; t < per_image * n; t++) {
         const size_t image = t / per_image, at = t % per_image * PIECE;
-        const float *x = a + image * count + at, *y = b + (b_images == 1 ? 0 : image * count) + at;
-        float *out = da + image * count + at;
+        const act *x = (const act *)a + image * count + at, *y = (const act *)b + (b_images == 1 ? 0 : image * count) + at;
+        act *out = (act *)da + image * count + at;
         MAP(out, least(PIECE, count - at), streamed, (AT(x) - AT(y)) * k);
         stream_end(streamed);
     }
 }
 
-static void k_tv(float *loss, const float *src, sn_dims d) {
+static void k_tv(float *loss, const void *src, sn_dims d) {
     const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * d.blk, parts = least(PARTS, rows);
     double partial[PARTS];
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
     for (size_t t = 0; t < parts; t++) {
         lane_sums s = {0};
         for (size_t r = part_start(rows, t, parts, 1); r < part_start(rows, t + 1, parts, 1); r++) {
-            const float *x = src + r * row, *right = x + d.blk, *below = x + row;
+            const act *x = (const act *)src + r * row, *right = x + d.blk, *below = x + row;
             SUM(s, row - d.blk, (AT(right) - AT(x)) * (AT(right) - AT(x)));
             if (r % d.h + 1 < (size_t)d.h) SUM(s, row, (AT(below) - AT(x)) * (AT(below) - AT(x)));
         }
@@ -965,25 +986,30 @@ static void k_tv(float *loss, const float *src, sn_dims d) {
     *loss = (float)add_up(partial, parts);
 }
 
-static void k_tv_backward(float *dsrc, const float *dloss, const float *src, sn_dims d) {
+static void k_tv_backward(void *dsrc, const float *dloss, const void *src, sn_dims d) {
     const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * d.blk, inner = row - d.blk;
     const float k = 2 * *dloss;
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
-    for (size_t r = 0; r < rows; r++) {
-        const float *x = src + r * row, *above = x - row, *below = x + row, *right = x + d.blk;
-        float *out = dsrc + r * row, *out_right = out + d.blk;
-        const int up = r % d.h > 0, down = r % d.h + 1 < (size_t)d.h;
-        if (up && down)
-            MAP(out, row, 0, k * ((AT(x) - AT(above)) + (AT(x) - AT(below))));
-        else if (up)
-            MAP(out, row, 0, k * (AT(x) - AT(above)));
-        else if (down)
-            MAP(out, row, 0, k * (AT(x) - AT(below)));
-        else
-            memset(out, 0, row * sizeof *out);
-        MAP(out, inner, 0, AT(out) + k * (AT(x) - AT(right)));
-        MAP(out_right, inner, 0, AT(out_right) + k * (AT(right) - AT(x)));
-    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t at = 0; at < row; at += PIECE) {
+            const size_t len = least(PIECE, row - at), lefts = at ? 0 : d.blk;
+            const act *x = (const act *)src + r * row + at, *above = x - row, *below = x + row, *right = x + d.blk;
+            const act *second = x + lefts, *left = second - d.blk;
+            float sum[PIECE], *from = sum + lefts;
+            act *out = (act *)dsrc + r * row + at;
+            const int up = r % d.h > 0, down = r % d.h + 1 < (size_t)d.h;
+            if (up && down)
+                MAP(sum, len, 0, k * ((AT(x) - AT(above)) + (AT(x) - AT(below))));
+            else if (up)
+                MAP(sum, len, 0, k * (AT(x) - AT(above)));
+            else if (down)
+                MAP(sum, len, 0, k * (AT(x) - AT(below)));
+            else
+                memset(sum, 0, len * sizeof *sum);
+            if (at < inner) MAP(sum, least(len, inner - at), 0, AT(sum) + k * (AT(x) - AT(right)));
+            MAP(from, len - lefts, 0, AT(from) + k * (AT(second) - AT(left)));
+            MAP(out, len, 0, AT(sum));
+        }
 }
 
 /* ---- optimiser ---- */
@@ -1066,9 +1092,13 @@ static void k_scatter(float *dst, const float *src, const float *bias, sn_dims d
     }
 }
 
+#include "own_list.h"
+
 const sn_kernels SN_TABLE = {
     .name = SN_NAME,
     .blk = BLK,
+    .size = sizeof(act),
+    .plain = &SN_PLAIN,
     .import = k_import,
     .export = k_export,
     .pad = k_pad,
@@ -1098,4 +1128,6 @@ const sn_kernels SN_TABLE = {
     .flip = k_flip,
     .expand = k_expand,
     .scatter = k_scatter,
+    .own = own_list,
+    .owns = sizeof own_list / sizeof *own_list,
 };

@@ -17,7 +17,7 @@ func (d *Device) Gram(dst, src kernels.Array) (kernels.Kernel, error) {
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
-	return d.simple(func() { C.call_gram(d.table, o.data, i.data, i.dims) })
+	return d.simple(func() { C.call_gram(i.table, o.data, i.data, i.dims) })
 }
 
 // GramBackward binds the gradient of Gram matrices.
@@ -30,7 +30,7 @@ func (d *Device) GramBackward(dsrc, dgram, src kernels.Array) (kernels.Kernel, e
 	return d.bind(func() error {
 		scratch, err := d.scratch(c*c + 64)
 		if err == nil {
-			C.call_gram_backward(d.table, o.data, g.data, x.data, x.dims, scratch)
+			C.call_gram_backward(x.table, o.data, g.data, x.data, x.dims, scratch)
 		}
 		return err
 	})
@@ -46,7 +46,7 @@ func (d *Device) MSE(loss, a, b kernels.Array) (kernels.Kernel, error) {
 	}
 	l, x, y := arr(loss), arr(a), arr(b)
 	return d.simple(func() {
-		C.call_mse(d.table, l.data, x.data, y.data, x.dims.n, y.dims.n, x.count/C.size_t(x.dims.n), C.size_t(x.shape.Elements()))
+		C.call_mse(x.table, l.data, x.data, y.data, x.dims.n, y.dims.n, x.count/C.size_t(x.dims.n), C.size_t(x.shape.Elements()))
 	})
 }
 
@@ -60,7 +60,7 @@ func (d *Device) MSEBackward(da, dloss, a, b kernels.Array) (kernels.Kernel, err
 	}
 	o, l, x, y := arr(da), arr(dloss), arr(a), arr(b)
 	return d.simple(func() {
-		C.call_mse_backward(d.table, o.data, l.data, x.data, y.data, x.dims.n, y.dims.n, x.count/C.size_t(x.dims.n), C.size_t(x.shape.Elements()))
+		C.call_mse_backward(x.table, o.data, l.data, x.data, y.data, x.dims.n, y.dims.n, x.count/C.size_t(x.dims.n), C.size_t(x.shape.Elements()))
 	})
 }
 
@@ -70,7 +70,7 @@ func (d *Device) TotalVariation(loss, src kernels.Array) (kernels.Kernel, error)
 		return nil, err
 	}
 	l, x := arr(loss), arr(src)
-	return d.simple(func() { C.call_tv(d.table, l.data, x.data, x.dims) })
+	return d.simple(func() { C.call_tv(x.table, l.data, x.data, x.dims) })
 }
 
 // TotalVariationBackward binds its gradient.
@@ -79,7 +79,7 @@ func (d *Device) TotalVariationBackward(dsrc, dloss, src kernels.Array) (kernels
 		return nil, err
 	}
 	o, l, x := arr(dsrc), arr(dloss), arr(src)
-	return d.simple(func() { C.call_tv_backward(d.table, o.data, l.data, x.data, x.dims) })
+	return d.simple(func() { C.call_tv_backward(x.table, o.data, l.data, x.data, x.dims) })
 }
 
 // SquaredNorm binds the sum of squares of parameters.
@@ -91,7 +91,7 @@ func (d *Device) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernels.K
 	for i, a := range srcs {
 		counts[i] = arr(a).count
 	}
-	return d.simple(func() { C.call_squared_norm(d.table, o.data, &ps[0], &counts[0], C.int(len(ps))) })
+	return d.simple(func() { C.call_squared_norm(d.table.plain, o.data, &ps[0], &counts[0], C.int(len(ps))) })
 }
 
 // Adam binds an optimiser step.
@@ -111,7 +111,7 @@ func (d *Device) Adam(params, grads, m, v []kernels.Array, squaredNorm kernels.A
 		}
 		d.queue <- func() error {
 			for i, x := range params {
-				C.call_adam(d.table, p[i], g[i], m1[i], v1[i], arr(x).count, norm, &a)
+				C.call_adam(d.table.plain, p[i], g[i], m1[i], v1[i], arr(x).count, norm, &a)
 			}
 			return nil
 		}

@@ -17,7 +17,7 @@ func (d *Device) Pad(dst, src kernels.Array, mode kernels.PadMode, p kernels.Pad
 		return nil, err
 	}
 	o, i, b := arr(dst), arr(src), border(p)
-	return d.simple(func() { C.call_pad(d.table, o.data, i.data, i.dims, C.int(mode), b) })
+	return d.simple(func() { C.call_pad(i.table, o.data, i.data, i.dims, C.int(mode), b) })
 }
 
 // PadBackward binds the gradient of a border.
@@ -26,7 +26,7 @@ func (d *Device) PadBackward(dsrc, ddst kernels.Array, mode kernels.PadMode, p k
 		return nil, err
 	}
 	o, i, b := arr(dsrc), arr(ddst), border(p)
-	return d.simple(func() { C.call_pad_backward(d.table, o.data, i.data, o.dims, C.int(mode), b) })
+	return d.simple(func() { C.call_pad_backward(o.table, o.data, i.data, o.dims, C.int(mode), b) })
 }
 
 // Norm binds a normalisation.
@@ -36,7 +36,7 @@ func (d *Device) Norm(dst, mean, invstd, src, gamma, beta kernels.Array, n kerne
 	}
 	o, m, s, i, g, b := arr(dst), arr(mean), arr(invstd), arr(src), arr(gamma), arr(beta)
 	return d.simple(func() {
-		C.call_norm(d.table, o.data, m.data, s.data, i.data, g.data, b.data, i.dims, C.float(n.Eps), flag(n.Batch), flag(n.ReLU))
+		C.call_norm(i.table, o.data, m.data, s.data, i.data, g.data, b.data, i.dims, C.float(n.Eps), flag(n.Batch), flag(n.ReLU))
 	})
 }
 
@@ -51,7 +51,7 @@ func (d *Device) NormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean,
 	return d.bind(func() error {
 		scratch, err := d.scratch(floats)
 		if err == nil {
-			C.call_norm_backward(d.table, o.data, dg.data, db.data, dy.data, x.data, g.data, b.data, m.data, s.data, x.dims, flag(n.Batch), flag(n.ReLU), scratch)
+			C.call_norm_backward(x.table, o.data, dg.data, db.data, dy.data, x.data, g.data, b.data, m.data, s.data, x.dims, flag(n.Batch), flag(n.ReLU), scratch)
 		}
 		return err
 	})
@@ -59,8 +59,8 @@ func (d *Device) NormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean,
 
 // scratch returns memory that lasts until the next kernel; on the device's
 // thread only.
-func (d *Device) scratch(floats int) (*C.float, error) {
-	var p *C.float
+func (d *Device) scratch(floats int) (unsafe.Pointer, error) {
+	var p unsafe.Pointer
 	before := C.sn_engine_bytes(d.c)
 	err := status("scratch memory", C.sn_engine_scratch(d.c, C.size_t(floats), &p))
 	d.hold(int64(C.sn_engine_bytes(d.c)) - int64(before))
@@ -75,7 +75,7 @@ func (d *Device) ChannelAffine(dst, src, scale, shift kernels.Array) (kernels.Ke
 		return nil, err
 	}
 	o, i, s, t := arr(dst), arr(src), arr(scale), arr(shift)
-	return d.simple(func() { C.call_affine(d.table, o.data, i.data, s.data, t.data, i.dims) })
+	return d.simple(func() { C.call_affine(i.table, o.data, i.data, s.data, t.data, i.dims) })
 }
 
 // ReLU binds max(0, ·).
@@ -84,7 +84,7 @@ func (d *Device) ReLU(dst, src kernels.Array) (kernels.Kernel, error) {
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
-	return d.simple(func() { C.call_relu(d.table, o.data, i.data, i.count) })
+	return d.simple(func() { C.call_relu(i.table, o.data, i.data, i.count) })
 }
 
 // ReLUBackward binds the gradient of ReLU.
@@ -93,7 +93,7 @@ func (d *Device) ReLUBackward(dsrc, ddst, dst kernels.Array) (kernels.Kernel, er
 		return nil, err
 	}
 	o, g, y := arr(dsrc), arr(ddst), arr(dst)
-	return d.simple(func() { C.call_relu_backward(d.table, o.data, g.data, y.data, y.count) })
+	return d.simple(func() { C.call_relu_backward(y.table, o.data, g.data, y.data, y.count) })
 }
 
 // Tanh binds a scaled tanh.
@@ -102,7 +102,7 @@ func (d *Device) Tanh(dst, src kernels.Array, scale, offset float32) (kernels.Ke
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
-	return d.simple(func() { C.call_tanh(d.table, o.data, i.data, C.float(scale), C.float(offset), i.dims) })
+	return d.simple(func() { C.call_tanh(i.table, o.data, i.data, C.float(scale), C.float(offset), i.dims) })
 }
 
 // TanhBackward binds the gradient of a scaled tanh.
@@ -112,7 +112,7 @@ func (d *Device) TanhBackward(dsrc, ddst, dst kernels.Array, scale, offset float
 	}
 	o, g, y := arr(dsrc), arr(ddst), arr(dst)
 	return d.simple(func() {
-		C.call_tanh_backward(d.table, o.data, g.data, y.data, C.float(scale), C.float(offset), y.dims)
+		C.call_tanh_backward(y.table, o.data, g.data, y.data, C.float(scale), C.float(offset), y.dims)
 	})
 }
 
@@ -126,7 +126,7 @@ func (d *Device) Sum(dst kernels.Array, srcs []kernels.Array, weights []float32)
 	}
 	o, ps, ws := arr(dst), pointers(srcs), append([]float32(nil), weights...)
 	return d.simple(func() {
-		C.call_sum(d.table, o.data, &ps[0], (*C.float)(unsafe.Pointer(&ws[0])), C.int(len(ps)), o.count)
+		C.call_sum(o.table, o.data, &ps[0], unsafe.Pointer(&ws[0]), C.int(len(ps)), o.count)
 	})
 }
 
@@ -136,7 +136,7 @@ func (d *Device) Upsample(dst, src kernels.Array, factor int) (kernels.Kernel, e
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
-	return d.simple(func() { C.call_upsample(d.table, o.data, i.data, i.dims, C.int(factor)) })
+	return d.simple(func() { C.call_upsample(i.table, o.data, i.data, i.dims, C.int(factor)) })
 }
 
 // UpsampleBackward binds the gradient of upsampling.
@@ -145,7 +145,7 @@ func (d *Device) UpsampleBackward(dsrc, ddst kernels.Array, factor int) (kernels
 		return nil, err
 	}
 	o, i := arr(dsrc), arr(ddst)
-	return d.simple(func() { C.call_upsample_backward(d.table, o.data, i.data, o.dims, C.int(factor)) })
+	return d.simple(func() { C.call_upsample_backward(o.table, o.data, i.data, o.dims, C.int(factor)) })
 }
 
 // Pool binds 2×2 pooling.
@@ -154,7 +154,7 @@ func (d *Device) Pool(dst, src kernels.Array, kind kernels.PoolKind) (kernels.Ke
 		return nil, err
 	}
 	o, i := arr(dst), arr(src)
-	return d.simple(func() { C.call_pool(d.table, o.data, i.data, i.dims, C.int(kind)) })
+	return d.simple(func() { C.call_pool(i.table, o.data, i.data, i.dims, C.int(kind)) })
 }
 
 // PoolBackward binds the gradient of pooling.
@@ -163,5 +163,5 @@ func (d *Device) PoolBackward(dsrc, ddst, src kernels.Array, kind kernels.PoolKi
 		return nil, err
 	}
 	o, g, x := arr(dsrc), arr(ddst), arr(src)
-	return d.simple(func() { C.call_pool_backward(d.table, o.data, g.data, x.data, x.dims, C.int(kind)) })
+	return d.simple(func() { C.call_pool_backward(x.table, o.data, g.data, x.data, x.dims, C.int(kind)) })
 }

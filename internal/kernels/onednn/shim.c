@@ -97,9 +97,9 @@ static int grow(sn_engine *e, size_t bytes) {
     return 0;
 }
 
-int sn_engine_scratch(sn_engine *e, size_t count, float **out) {
+int sn_engine_scratch(sn_engine *e, size_t count, void **out) {
     TRY(grow(e, count * sizeof(float)));
-    *out = (float *)e->scratch;
+    *out = e->scratch;
     return 0;
 }
 
@@ -133,8 +133,8 @@ struct sn_conv {
 typedef dnnl_memory_desc_t md_t; /* an opaque pointer */
 typedef const_dnnl_memory_desc_t cmd_t;
 static void md_free(md_t md) { if (md) dnnl_memory_desc_destroy(md); }
-static int md_make(md_t *md, int nd, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_create_with_tag(md, nd, dims, dnnl_f32, tag);
+static int md_make(md_t *md, int nd, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_create_with_tag(md, nd, dims, type, tag);
 }
 static int md_equal(cmd_t a, cmd_t b) { return dnnl_memory_desc_equal(a, b); }
 static size_t md_size(cmd_t a) { return dnnl_memory_desc_get_size(a); }
@@ -143,8 +143,8 @@ static cmd_t query_md(dnnl_primitive_desc_t pd, dnnl_query_t q) { return dnnl_pr
 typedef dnnl_memory_desc_t md_t; /* a struct */
 typedef const dnnl_memory_desc_t *cmd_t;
 static void md_free(md_t md) { (void)md; }
-static int md_make(md_t *md, int nd, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_init_by_tag(md, nd, dims, dnnl_f32, tag);
+static int md_make(md_t *md, int nd, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_init_by_tag(md, nd, dims, type, tag);
 }
 static int md_equal(cmd_t a, cmd_t b) { return dnnl_memory_desc_equal(a, b); }
 static size_t md_size(cmd_t a) { return dnnl_memory_desc_get_size(a); }
@@ -158,6 +158,11 @@ static cmd_t query_md(dnnl_primitive_desc_t pd, dnnl_query_t q) { return dnnl_pr
 
 static dnnl_format_tag_t tag_of(int blk) {
     return blk == 16 ? dnnl_nChw16c : blk == 8 ? dnnl_nChw8c : dnnl_nchw;
+}
+
+/* The element of a map of the caller's. */
+static dnnl_data_type_t type_of(const sn_conv *c, int blk) {
+    return blk != 1 && c->e->k->size == 2 ? dnnl_bf16 : dnnl_f32;
 }
 
 static size_t align_up(size_t n) { return (n + 4095) & ~(size_t)4095; }
@@ -209,15 +214,16 @@ static void unbind(tensor *t) {
 typedef struct {
     dnnl_dims_t src, wei, dst, bias, strides, dilates, pad_l, pad_r;
     dnnl_format_tag_t src_tag, dst_tag;
+    dnnl_data_type_t src_type, wei_type, dst_type;
 } geometry;
 
 static int make_pd(dnnl_primitive_desc_t *pd, sn_conv *c, int what, const geometry *g, int bias, int relu, int winograd) {
     dnnl_engine_t eng = c->e->engine;
     md_t src = {0}, wei = {0}, dst = {0}, b = {0};
-    TRY(md_make(&src, 4, g->src, g->src_tag));
-    TRY(md_make(&wei, 4, g->wei, dnnl_format_tag_any));
-    TRY(md_make(&dst, 4, g->dst, g->dst_tag));
-    TRY(md_make(&b, 1, g->bias, dnnl_x));
+    TRY(md_make(&src, 4, g->src, g->src_type, g->src_tag));
+    TRY(md_make(&wei, 4, g->wei, g->wei_type, dnnl_format_tag_any));
+    TRY(md_make(&dst, 4, g->dst, g->dst_type, g->dst_tag));
+    TRY(md_make(&b, 1, g->bias, dnnl_f32, dnnl_x));
     dnnl_primitive_attr_t attr = NULL;
     TRY(dnnl_primitive_attr_create(&attr));
     int s = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
@@ -311,16 +317,27 @@ static int build(sn_conv *c) {
     g.strides[0] = g.strides[1] = stride;
     g.pad_l[0] = pad.top, g.pad_l[1] = pad.left, g.pad_r[0] = pad.bottom, g.pad_r[1] = pad.right;
     md_t user_src = {0}, user_wei = {0}, user_dst = {0};
-    TRY(md_make(&user_src, 4, g.src, tag_of(src.blk)));
-    TRY(md_make(&user_wei, 4, g.wei, dnnl_oihw));
-    TRY(md_make(&user_dst, 4, g.dst, tag_of(out.blk)));
+    /* With maps in bfloat16 the primitive reads nothing else. Its result is
+       float where it is not such a map: weights' gradients, plain maps, and
+       what the scatter makes plain. */
+    dnnl_data_type_t half = c->e->k->size == 2 ? dnnl_bf16 : dnnl_f32;
+    /* Kernel columns that see nothing but the border get numbers at random from
+       oneDNN 2.6's bfloat16. */
+    if (what == SN_CONV_BACKWARD_WEIGHTS && src.w < kw) half = dnnl_f32;
+    dnnl_data_type_t out_type = c->expanded ? dnnl_f32 : type_of(c, out.blk);
+    g.src_type = what == SN_CONV_BACKWARD_DATA ? type_of(c, src.blk) : half;
+    g.wei_type = what == SN_CONV_BACKWARD_WEIGHTS ? dnnl_f32 : half;
+    g.dst_type = what == SN_CONV_FORWARD ? out_type : half;
+    TRY(md_make(&user_src, 4, g.src, type_of(c, src.blk), tag_of(src.blk)));
+    TRY(md_make(&user_wei, 4, g.wei, dnnl_f32, dnnl_oihw));
+    TRY(md_make(&user_dst, 4, g.dst, out_type, tag_of(out.blk)));
 
     dnnl_primitive_desc_t pd = NULL;
     int status = dnnl_unimplemented;
     /* First the caller's layouts, Winograd before direct; then any layout for
        plain maps, which oneDNN's fast kernels do not all take. */
     for (int any = 0; any < 2 && status; any++)
-        for (int winograd = !s->exact && kh == 3 && kw == 3 && stride == 1 && !any; winograd >= 0 && status; winograd--) {
+        for (int winograd = !s->exact && half == dnnl_f32 && kh == 3 && kw == 3 && stride == 1 && !any; winograd >= 0 && status; winograd--) {
             g.src_tag = any && src.blk == 1 ? dnnl_format_tag_any : tag_of(src.blk);
             g.dst_tag = any && out.blk == 1 ? dnnl_format_tag_any : tag_of(out.blk);
             if (!any && !winograd && out.blk == 1) g.dst_tag = dnnl_format_tag_any;
@@ -347,7 +364,7 @@ static int build(sn_conv *c) {
     }
     if (!status && bias) {
         md_t b = {0};
-        status = md_make(&b, 1, g.bias, dnnl_x);
+        status = md_make(&b, 1, g.bias, dnnl_f32, dnnl_x);
         if (!status) status = dnnl_memory_create(&c->bias, REF(b), c->e->engine, DNNL_MEMORY_NONE);
         md_free(b);
     }
@@ -411,7 +428,7 @@ static int reorder(sn_conv *c, tensor *t, int to_own) {
 
 /* Points a tensor at the caller's data, and brings it into the primitive's
    layout where the primitive reads it. */
-static int feed(sn_conv *c, tensor *t, float *data, int to_own) {
+static int feed(sn_conv *c, tensor *t, void *data, int to_own) {
     TRY(dnnl_memory_set_data_handle(t->user, data));
     if (!t->reorder) return 0;
     TRY(dnnl_memory_set_data_handle(t->own, c->e->scratch + t->offset));
@@ -430,7 +447,7 @@ static int feed_weights(sn_conv *c, float *w) {
     int o = c->weight_dims[0], i = c->weight_dims[1], kh = c->weight_dims[2], kw = c->weight_dims[3];
     if (c->flipped) {
         float *f = (float *)(scratch + c->shuffle_offset);
-        c->e->k->flip(f, w, o, i, kh, kw);
+        c->e->k->plain->flip(f, w, o, i, kh, kw);
         w = f;
         int t = o;
         o = i, i = t;
@@ -443,7 +460,7 @@ static int feed_weights(sn_conv *c, float *w) {
     }
     if (c->expanded) {
         float *x = (float *)(scratch + c->expand_offset);
-        c->e->k->expand(x, w, o, i, kh, kw);
+        c->e->k->plain->expand(x, w, o, i, kh, kw);
         w = x;
     }
     if (!c->packed) return feed(c, &c->wei, w, 1);
@@ -459,11 +476,11 @@ static int feed_weights(sn_conv *c, float *w) {
     return 0;
 }
 
-int sn_conv_run(sn_conv *c, float *src, float *w, float *b, float *dst) {
+int sn_conv_run(sn_conv *c, void *src, void *w, void *b, void *dst) {
     const sn_conv_spec *s = &c->spec;
-    float *in = src, *out = dst, *result = dst;
+    void *in = src, *out = dst, *result = dst;
     if (c->flipped) in = dst, out = src, result = src;
-    if (c->expanded) out = (float *)(c->e->scratch + c->wide_offset);
+    if (c->expanded) out = c->e->scratch + c->wide_offset;
     int what = c->flipped ? SN_CONV_FORWARD : s->what;
 
     TRY(feed(c, &c->src, in, what != SN_CONV_BACKWARD_DATA));
@@ -492,6 +509,6 @@ int sn_conv_run(sn_conv *c, float *src, float *w, float *b, float *dst) {
         copy_weights(w, c->weight_dims[1], dw, c->wide_i, c->weight_dims[0], c->weight_dims[1], s->kh * s->kw);
     if (what == SN_CONV_BACKWARD_DATA && c->src.reorder) TRY(reorder(c, &c->src, 0));
     if (what == SN_CONV_FORWARD && c->dst.reorder) TRY(reorder(c, &c->dst, 0));
-    if (c->expanded) c->e->k->scatter(result, out, s->bias ? b : NULL, c->flipped ? s->src : s->dst, s->relu);
+    if (c->expanded) c->e->k->plain->scatter(result, out, s->bias ? b : NULL, c->flipped ? s->src : s->dst, s->relu);
     return dnnl_stream_wait(c->e->stream);
 }

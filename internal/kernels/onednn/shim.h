@@ -31,13 +31,13 @@ int sn_engine_create(sn_engine **e, const sn_kernels *k, int threads);
 void sn_engine_destroy(sn_engine *e);
 size_t sn_engine_bytes(const sn_engine *e); /* scratch memory held */
 /* a scratch buffer of at least count floats, valid until the next call */
-int sn_engine_scratch(sn_engine *e, size_t count, float **out);
+int sn_engine_scratch(sn_engine *e, size_t count, void **out);
 const char *sn_isa(void);
 
 int sn_conv_create(sn_conv **out, sn_engine *e, const sn_conv_spec *s);
 /* forward: src, w, b -> dst; backward data: dst, w -> src;
    backward weights: src, dst -> w, b */
-int sn_conv_run(sn_conv *c, float *src, float *w, float *b, float *dst);
+int sn_conv_run(sn_conv *c, void *src, void *w, void *b, void *dst);
 void sn_conv_destroy(sn_conv *c);
 size_t sn_conv_bytes(const sn_conv *c); /* packed weights held */
 /* the implementation that runs, for people */

@@ -1,7 +1,6 @@
 /* What all kernels of one instruction set and precision share: vectors, the
    elements of feature maps, and how maps are cut for the threads. The file that
-   includes this sets BLK, the lanes of the blocked layout, and ACT_BF16 where
-   blocked maps are held in bfloat16, and its target pragma above it. */
+   includes this  */
 #ifndef STYLENET_VECTORS_H
 #define STYLENET_VECTORS_H
 #include <math.h>
@@ -55,6 +54,91 @@ INLINE void stream_end(int streamed) {
 #endif
 }
 
+/* ---- elements of maps ---- */
+
+/* An element of a blocked map. Maps with blk 1 are always float: the kernels of
+   kernels_impl.h for bfloat16 leave them to those for float. */
+#if defined(ACT_BF16)
+typedef uint16_t act;
+#else
+typedef float act;
+#endif
+
+/* BLK elements as floats, and back, rounded to nearest even. */
+INLINE vf load_act(const act *p) {
+#if !defined(ACT_BF16)
+    return load(p);
+#elif defined(__AVX512F__) && BLK == 16
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+#else
+    vi v;
+    for (int l = 0; l < BLK; l++) v[l] = (int)((uint32_t)p[l] << 16);
+    return (vf)v;
+#endif
+}
+#if defined(ACT_BF16) && defined(__AVX512BF16__) && BLK == 16
+INLINE __m256i narrow(vf v) { return (__m256i)_mm512_cvtneps_pbh((__m512)v); }
+#endif
+INLINE void store_act(act *p, vf v) {
+#if !defined(ACT_BF16)
+    store(p, v);
+#elif defined(__AVX512BF16__) && BLK == 16
+    _mm256_storeu_si256((__m256i *)p, narrow(v));
+#else
+    for (int l = 0; l < BLK; l++) {
+        float f = v[l];
+        uint32_t u;
+        memcpy(&u, &f, sizeof u);
+        p[l] = (uint16_t)(f == f ? (u + 0x7fff + (u >> 16 & 1)) >> 16 : u >> 16 | 0x40);
+    }
+#endif
+}
+/* As stream; the address must be a multiple of BLK elements. */
+INLINE void stream_act(act *p, vf v) {
+#if !defined(ACT_BF16)
+    stream(p, v);
+#elif defined(__AVX512BF16__) && BLK == 16
+    _mm256_stream_si256((__m256i *)p, narrow(v));
+#else
+    store_act(p, v);
+#endif
+}
+INLINE vf load_part_act(const act *p, size_t lanes) {
+    act a[BLK] = {0};
+    memcpy(a, p, lanes * sizeof *p);
+    return load_act(a);
+}
+INLINE void store_part_act(act *p, vf v, size_t lanes) {
+    act a[BLK];
+    store_act(a, v);
+    memcpy(p, a, lanes * sizeof *p);
+}
+/* One element. */
+INLINE float get_act(const act *p) {
+#if defined(ACT_BF16)
+    const uint32_t u = (uint32_t)*p << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+#else
+    return *p;
+#endif
+}
+INLINE void put_act(act *p, float x) {
+#if defined(ACT_BF16)
+    store_part_act(p, all(x), 1);
+#else
+    *p = x;
+#endif
+}
+
+/* The function of that name for what p points at: floats or elements. */
+#if defined(ACT_BF16)
+#define OF(p, name) _Generic(*(p), float: name, act: name##_act)
+#else
+#define OF(p, name) name
+#endif
+
 INLINE vf pick(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
 INLINE vf keep(vi mask, vf a) { return (vf)((vi)a & mask); }
 INLINE vf positive(vf x) { return keep(~(x <= 0), x); }
@@ -71,22 +155,22 @@ INLINE vf square_root(vf x) {
 #endif
 }
 
-/* MAP stores expr, an expression over AT(pointer), to n floats of dst; dst may
-   be one of the pointers. SUM adds the lanes of expr over n floats to
+/* MAP stores expr, an expression over AT(pointer), to n floats or elements of
+   dst; dst may be one of the pointers, which may be of both kinds. SUM adds the lanes of expr over n floats to
    lane_sums; it adds in float32 over short runs only, so that the
    error does not grow with n. Past the end AT reads zeros, for which expr must
    be zero in a SUM. */
-#define AT(p) (k_ == BLK ? load((p) + i_) : load_part((p) + i_, k_))
-#define MAP(dst, n, streamed, expr)                                     \
-    do {                                                                \
-        size_t i_ = 0, k_ = BLK;                                        \
-        const size_t n_ = (n);                                          \
-        if (streamed)                                                   \
-            for (; i_ + BLK <= n_; i_ += BLK) stream((dst) + i_, expr); \
-        else                                                            \
-            for (; i_ + BLK <= n_; i_ += BLK) store((dst) + i_, expr);  \
-        k_ = n_ - i_;                                                   \
-        if (k_) store_part((dst) + i_, expr, k_);                       \
+#define AT(p) (k_ == BLK ? OF(p, load)((p) + i_) : OF(p, load_part)((p) + i_, k_))
+#define MAP(dst, n, streamed, expr)                                              \
+    do {                                                                         \
+        size_t i_ = 0, k_ = BLK;                                                 \
+        const size_t n_ = (n);                                                   \
+        if (streamed)                                                            \
+            for (; i_ + BLK <= n_; i_ += BLK) OF(dst, stream)((dst) + i_, expr); \
+        else                                                                     \
+            for (; i_ + BLK <= n_; i_ += BLK) OF(dst, store)((dst) + i_, expr);  \
+        k_ = n_ - i_;                                                            \
+        if (k_) OF(dst, store_part)((dst) + i_, expr, k_);                       \
     } while (0)
 #define RUN (256 * BLK)
 #define SUM(sums, n, expr)                                      \
@@ -136,33 +220,33 @@ INLINE double add_up(const double *v, size_t n) {
 INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 INLINE size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
 
-/* A pixel of a span: one float with blk 1, in all lanes. */
-INLINE vf pixel(const float *p, const int blk) { return blk == 1 ? all(*p) : load(p); }
-INLINE void put_pixel(float *p, vf v, const int blk, int streamed) {
+/* A pixel of a span: one element with blk 1, in all lanes. */
+INLINE vf pixel(const act *p, const int blk) { return blk == 1 ? all(get_act(p)) : load_act(p); }
+INLINE void put_pixel(act *p, vf v, const int blk, int streamed) {
     if (blk == 1)
-        *p = v[0];
+        put_act(p, v[0]);
     else if (streamed)
-        stream(p, v);
+        stream_act(p, v);
     else
-        store(p, v);
+        store_act(p, v);
 }
 
-/* Below this many floats the start of a parallel region costs more than it
+/* Below this many elements the start of a parallel region costs more than it
    gains. */
 #define WORTH_THREADS(count) ((count) > 32768)
 
-/* Outputs that are larger than this leave the caches before they are read
-   again; streaming them saves reading their lines first. */
-#define STREAM_FROM ((size_t)4 << 20)
-INLINE int worth_streaming(const float *dst, size_t count) {
-    return count >= STREAM_FROM && (uintptr_t)dst % (4 * BLK) == 0;
+/* Outputs of more bytes than this leave the caches before they are read again;
+   streaming them saves reading their lines first. */
+#define STREAM_FROM ((size_t)16 << 20)
+INLINE int worth_streaming(const void *dst, size_t count, size_t size) {
+    return count * size >= STREAM_FROM && (uintptr_t)dst % (size * BLK) == 0;
 }
-INLINE int worth_streaming_map(const float *dst, sn_dims d) {
-    return d.blk == BLK && worth_streaming(dst, sn_count(d));
+INLINE int worth_streaming_map(const act *dst, sn_dims d) {
+    return d.blk == BLK && worth_streaming(dst, sn_count(d), sizeof *dst);
 }
 
 INLINE int spans(sn_dims d) { return d.blk == 1 ? d.c : (d.c + BLK - 1) / BLK; }
-INLINE size_t span_floats(sn_dims d) { return (size_t)d.h * d.w * d.blk; }
+INLINE size_t span_elements(sn_dims d) { return (size_t)d.h * d.w * d.blk; }
 
 /* The lanes of span g that are channels. */
 INLINE vi channel_lanes(sn_dims d, int g) {
@@ -182,13 +266,13 @@ INLINE void put_channel_values(float *p, const float *v, sn_dims d, int g) {
 /* Spans cut to pieces that fit in a first-level cache. */
 #define PIECE 8192
 typedef struct {
-    size_t at, len; /* floats */
+    size_t at, len; /* elements */
     int span;       /* of its image */
 } piece;
 
-INLINE size_t pieces(sn_dims d) { return (size_t)d.n * spans(d) * ceil_div(span_floats(d), PIECE); }
+INLINE size_t pieces(sn_dims d) { return (size_t)d.n * spans(d) * ceil_div(span_elements(d), PIECE); }
 INLINE piece piece_number(sn_dims d, size_t i) {
-    const size_t len = span_floats(d), per_span = ceil_div(len, PIECE);
+    const size_t len = span_elements(d), per_span = ceil_div(len, PIECE);
     const size_t s = i / per_span, at = i % per_span * PIECE;
     return (piece){s * len + at, least(PIECE, len - at), (int)(s % spans(d))};
 }
@@ -198,41 +282,5 @@ INLINE piece piece_number(sn_dims d, size_t i) {
 #define PARTS 128
 INLINE size_t part_start(size_t count, size_t part, size_t parts, size_t unit) {
     return part == parts ? count : count / unit * part / parts * unit;
-}
-
-/* ---- elements of blocked maps ---- */
-
-/* An element of a blocked map; maps with blk 1 are always float. */
-#if defined(ACT_BF16)
-typedef uint16_t act;
-#else
-typedef float act;
-#endif
-
-/* BLK elements as floats, and back, rounded to nearest even. */
-INLINE vf load_act(const act *p) {
-#if !defined(ACT_BF16)
-    return load(p);
-#elif defined(__AVX512F__) && BLK == 16
-    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
-#else
-    vi v;
-    for (int l = 0; l < BLK; l++) v[l] = (int)((uint32_t)p[l] << 16);
-    return (vf)v;
-#endif
-}
-INLINE void store_act(act *p, vf v) {
-#if !defined(ACT_BF16)
-    store(p, v);
-#elif defined(__AVX512BF16__) && BLK == 16
-    _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
-#else
-    for (int l = 0; l < BLK; l++) {
-        float f = v[l];
-        uint32_t u;
-        memcpy(&u, &f, sizeof u);
-        p[l] = (uint16_t)(f == f ? (u + 0x7fff + (u >> 16 & 1)) >> 16 : u >> 16 | 0x40);
-    }
-#endif
 }
 #endif
