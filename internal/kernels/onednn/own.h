@@ -33,7 +33,7 @@ typedef struct {
     void *scratch;              /* aligned to 64 bytes */
 } sn_own_args;
 
-typedef struct {
+typedef struct sn_own_conv {
     const char *name;
     int approximate; /* not for --exact */
     int (*takes)(const sn_own_spec *s);
