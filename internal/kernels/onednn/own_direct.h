@@ -7,54 +7,7 @@
 #define STYLENET_OWN_DIRECT_H
 #include "own_fetch.h"
 #include "own_stats.h"
-
-/* Products of two: pairs of bf16 values, added in float32. */
-#if defined(ACT_BF16) && defined(__AVX512BF16__) && BLK == 16
-#define DOT2 1
-#else
-#define DOT2 0
-#endif
-
-/* A word is what one lane multiplies at a time: a float, or two bf16 values. */
-typedef uint32_t word;
-#define PER_WORD (DOT2 + 1)
-
-INLINE vf broadcast_word(const void *p) {
-    float f;
-    memcpy(&f, p, sizeof f);
-    return all(f);
-}
-INLINE vf multiply_add(vf acc, vf a, vf b) {
-#if DOT2
-    return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
-#else
-    return acc + a * b;
-#endif
-}
-INLINE word make_word(float low, float high) {
-#if DOT2
-    const vf v = {low, high};
-    act a[BLK];
-    word w;
-    store_act(a, v);
-    memcpy(&w, a, sizeof w);
-    return w;
-#else
-    word w;
-    (void)high;
-    memcpy(&w, &low, sizeof w);
-    return w;
-#endif
-}
-
-#if DOT2
-INLINE vf make_words(vf low, vf high) {
-    const __m512i first = _mm512_cvtepu16_epi32(narrow(low)), second = _mm512_cvtepu16_epi32(narrow(high));
-    return (vf)_mm512_or_si512(first, _mm512_slli_epi32(second, 16));
-}
-#else
-#define make_words(low, high) (low)
-#endif
+#include "own_words.h"
 
 /* The weight from source channel i to channel o of the result, zero where
    there is none. */
@@ -409,8 +362,29 @@ static void direct_unit_plain(const sn_own_spec *s, const sn_own_args *a, const 
     }
 }
 
+/* Writes rows x cols pixels, from (y, x) on, of a block of the result. sums are
+   those of the products, rows `row` and pixels `step` floats apart, and are
+   overwritten. With found their moments are added to it. */
+static void own_finish(const sn_own_spec *s, const sn_own_args *a, int image, int block, int y, int x, int rows, int cols,
+                       float *sums, size_t row, size_t step, moments *found, int streamed) {
+    const vf bias = s->bias ? load_part(a->bias + (size_t)block * BLK, least(BLK, s->dst.c - block * BLK)) : (vf){};
+    for (int r = 0; r < rows; r++, sums += row) {
+        act *to = (act *)a->dst + ((((size_t)image * spans(s->dst) + block) * s->dst.h + y + r) * s->dst.w + x) * BLK;
+        for (int c = 0; c < cols; c++, to += BLK) {
+            vf v = load(sums + c * step) + bias;
+            if (s->relu) v = positive(v);
+            if (found) store(sums + c * step, v);
+            if (streamed)
+                stream_act(to, v);
+            else
+                store_act(to, v);
+        }
+        if (found) moments_add(found, sums, cols, step);
+    }
+}
+
 /* A unit of a result of blocks of channels; with stats their moments go to
-   found. */
+   found, which is empty before. */
 static void direct_unit_blocked(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, const int *offsets,
                                 direct_unit t, const char *tile, float *sums, moments *found, int streamed) {
     const int plain_src = s->src.blk == 1;
@@ -425,27 +399,9 @@ static void direct_unit_blocked(const sn_own_spec *s, const sn_own_args *a, cons
                 row(sums + (size_t)y * p->cols * blocks * BLK, r == 0,
                     tile + (size_t)y * s->stride * p->in_pitch * p->in_bytes, offsets + r,
                     (int)least(p->chunk, p->runs - r), p->length, w + (size_t)r * p->length * blocks * BLK, t.cols, blocks);
-        for (int j = 0; j < blocks; j++) {
-            const int b = 2 * g + j;
-            const vf bias = s->bias ? load_part(a->bias + (size_t)b * BLK, least(BLK, s->dst.c - b * BLK)) : (vf){};
-            moments sum = {0};
-            for (int y = 0; y < t.rows; y++) {
-                float *v = sums + ((size_t)y * p->cols * blocks + j) * BLK;
-                act *to = (act *)a->dst +
-                          ((((size_t)t.image * spans(s->dst) + b) * s->dst.h + t.y + y) * s->dst.w + t.x) * BLK;
-                for (int x = 0; x < t.cols; x++, to += BLK) {
-                    vf r = load(v + (size_t)x * blocks * BLK) + bias;
-                    if (s->relu) r = positive(r);
-                    if (s->stats) store(v + (size_t)x * blocks * BLK, r);
-                    if (streamed)
-                        stream_act(to, r);
-                    else
-                        store_act(to, r);
-                }
-                if (s->stats) moments_add(&sum, v, t.cols, blocks * BLK);
-            }
-            if (s->stats) found[b] = sum;
-        }
+        for (int j = 0; j < blocks; j++)
+            own_finish(s, a, t.image, 2 * g + j, t.y, t.x, t.rows, t.cols, sums + j * BLK, (size_t)p->cols * blocks * BLK,
+                       blocks * BLK, s->stats ? found + 2 * g + j : NULL, streamed);
     }
     stream_end(streamed);
 }
@@ -468,6 +424,7 @@ static void direct_run(const sn_own_spec *s, const sn_own_args *a) {
         moments *found = (moments *)((char *)a->scratch + threads * mine);
         for (size_t u = units * me / threads; u < units * (me + 1) / threads; u++) {
             const direct_unit t = direct_unit_number(s, &p, u);
+            if (s->stats) memset(found + u * spans(s->dst), 0, spans(s->dst) * sizeof *found);
             if (plain_dst) {
                 direct_fetch_rows(s, a, &p, t, (float *)tile, row);
                 direct_unit_plain(s, a, &p, offsets, t, (float *)tile, sums);
