@@ -340,6 +340,18 @@ DIRECT_OUTS(direct_vectors_4, 4)
 #undef DIRECT_OUTS
 #undef DIRECT_VECTORS_RUN
 
+/* Writes cols pixels of a row of channel o of the result, from column x on, out
+   of the sums of their products. */
+static void own_finish_plain(const sn_own_spec *s, const sn_own_args *a, int image, int o, int y, int x, int cols,
+                             const float *sums) {
+    const vf bias = all(s->bias ? a->bias[o] : 0);
+    float *to = (float *)a->dst + (((size_t)image * s->dst.c + o) * s->dst.h + y) * s->dst.w + x;
+    if (s->relu)
+        MAP(to, cols, 0, positive(AT(sums) + bias));
+    else
+        MAP(to, cols, 0, AT(sums) + bias);
+}
+
 /* A unit of a result of few channels. */
 static void direct_unit_plain(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, const int *offsets,
                               direct_unit t, const float *tile, float *sums) {
@@ -350,15 +362,7 @@ static void direct_unit_plain(const sn_own_spec *s, const sn_own_args *a, const 
          : s->dst.c == 2 ? direct_vectors_2
          : s->dst.c == 3 ? direct_vectors_3
                          : direct_vectors_4)(sums, p->cols, in, offsets, p->runs, p->length, a->packed, vectors);
-        for (int o = 0; o < s->dst.c; o++) {
-            const vf bias = all(s->bias ? a->bias[o] : 0);
-            const float *from = sums + (size_t)o * p->cols;
-            float *to = (float *)a->dst + (((size_t)t.image * s->dst.c + o) * s->dst.h + t.y + y) * s->dst.w + t.x;
-            if (s->relu)
-                MAP(to, t.cols, 0, positive(AT(from) + bias));
-            else
-                MAP(to, t.cols, 0, AT(from) + bias);
-        }
+        for (int o = 0; o < s->dst.c; o++) own_finish_plain(s, a, t.image, o, t.y + y, t.x, t.cols, sums + (size_t)o * p->cols);
     }
 }
 

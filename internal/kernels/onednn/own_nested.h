@@ -286,4 +286,217 @@ static const sn_own_conv own_nested_source = {
     .scratch_bytes = nest_scratch_bytes,
     .run = nest_run,
 };
+
+/* ---- results of few channels ---- */
+
+/* Lanes are tiles: NEST_WIDE of them along x, of which the last 3 are of no use,
+   as the small kernels reach 2 further and a tile reads one pixel past its
+   third. A unit is a strip of that width, rows tiles high. */
+#define NEST_WIDE 48
+#define NEST_USE (NEST_WIDE - 3)
+#define NEST_MAX_OUTS 4
+typedef struct {
+    int rows, down, across, high, wide, channels;
+    size_t points, lines, pixels, scratch, products; /* floats, for each thread */
+    size_t all;
+} nest_few_plan;
+
+static nest_few_plan nest_few_cut(const sn_own_spec *s) {
+    nest_few_plan p;
+    p.high = (s->dst.h + 2) / 3, p.wide = (s->dst.w + 2) / 3;
+    p.channels = spans(s->src) * BLK;
+    p.across = (p.wide + NEST_USE - 1) / NEST_USE;
+    p.down = (int)ceil_div(8, (size_t)s->dst.n * p.across);
+    if (p.down < p.high / 16) p.down = p.high / 16;
+    if (p.down > p.high) p.down = p.high;
+    p.rows = (p.high + p.down - 1) / p.down;
+    p.down = (p.high + p.rows - 1) / p.rows;
+    p.points = (size_t)3 * NEST2 * p.channels * NEST_WIDE;
+    p.lines = (size_t)NEST * p.channels * 3 * NEST_WIDE;
+    p.pixels = (size_t)3 * NEST_WIDE * BLK;
+    p.scratch = (size_t)3 * NEST * NEST_WIDE + 3 * NEST_MAX_OUTS * NEST_WIDE + 2 * BLK;
+    p.products = (size_t)NEST2 * s->dst.c * NEST_WIDE;
+    p.all = (p.points + p.lines + p.pixels + p.scratch + p.products + 15) / 16 * 16;
+    return p;
+}
+
+static int nest_few_takes(const sn_own_spec *s) {
+    return s->kh == 9 && s->kw == 9 && s->stride == 1 && s->src.blk == BLK && s->dst.blk == 1 &&
+           s->dst.c <= NEST_MAX_OUTS && !s->stats;
+}
+
+/* [point][gy][channel][channel of the result][gx] */
+static size_t nest_few_packed_bytes(const sn_own_spec *s) {
+    return (size_t)NEST2 * spans(s->src) * BLK * 9 * s->dst.c * sizeof(float) + 64;
+}
+static void nest_few_pack(const sn_own_spec *s, void *packed, const float *w) {
+    const int channels = spans(s->src) * BLK;
+    const size_t point = (size_t)channels * 9 * s->dst.c;
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < channels; i++)
+        for (int t = 0; t < 9 * s->dst.c; t++) {
+            const int gy = t / 3 / s->dst.c, o = t / 3 % s->dst.c, gx = t % 3;
+            double points[NEST2];
+            nest_weights_square(s, w, o, i, gy, gx, points);
+            for (int k = 0; k < NEST2; k++)
+                ((float *)packed)[k * point + (size_t)(gy * channels + i) * 3 * s->dst.c + o * 3 + gx] = (float)points[k];
+        }
+}
+
+static size_t nest_few_scratch_bytes(const sn_own_spec *s, int threads) {
+    return threads * nest_few_cut(s).all * sizeof(float);
+}
+
+/* One point of `vectors` vectors of tiles: the products with each channel of the
+   result and each of the three small kernels along x go to lines of their own,
+   so that all loads are of whole lines of the caches. */
+INLINE void nest_few_vectors(float *out, const float *const in[3], int channels, const float *w, const int vectors,
+                             const int outs) {
+    vf acc[3 * NEST_MAX_OUTS][3];
+#pragma GCC unroll 12
+    for (int o = 0; o < 3 * outs; o++) acc[o][0] = acc[o][1] = acc[o][2] = (vf){};
+    for (int gy = 0; gy < 3; gy++) {
+        const float *x = in[gy];
+        for (int i = 0; i < channels; i++, x += NEST_WIDE, w += 3 * outs) {
+            vf v[3];
+#pragma GCC unroll 3
+            for (int k = 0; k < vectors; k++) v[k] = load(x + k * BLK);
+#pragma GCC unroll 12
+            for (int o = 0; o < 3 * outs; o++) {
+                const vf weight = all(w[o]);
+#pragma GCC unroll 3
+                for (int k = 0; k < vectors; k++) acc[o][k] += v[k] * weight;
+            }
+        }
+    }
+#pragma GCC unroll 12
+    for (int o = 0; o < 3 * outs; o++)
+#pragma GCC unroll 3
+        for (int k = 0; k < vectors; k++) store(out + o * NEST_WIDE + k * BLK, acc[o][k]);
+}
+
+/* All points of a line of tiles. */
+INLINE void nest_few_line(float *products, const float *const lines[3], int channels, const float *w, int vectors,
+                          float *scratch, const int outs) {
+    const size_t point = (size_t)channels * NEST_WIDE;
+    const int most = BLK < 16 ? 1 : outs == 4 ? 2 : 3;
+    for (int k = 0; k < NEST2; k++, w += (size_t)channels * 9 * outs) {
+        const float *in[3] = {lines[0] + k * point, lines[1] + k * point, lines[2] + k * point};
+        int v = 0;
+        for (; v + most <= vectors; v += most) {
+            const float *at[3] = {in[0] + v * BLK, in[1] + v * BLK, in[2] + v * BLK};
+            nest_few_vectors(scratch + v * BLK, at, channels, w, most, outs);
+        }
+        for (; v < vectors; v++) {
+            const float *at[3] = {in[0] + v * BLK, in[1] + v * BLK, in[2] + v * BLK};
+            nest_few_vectors(scratch + v * BLK, at, channels, w, 1, outs);
+        }
+        for (int o = 0; o < outs; o++, products += NEST_WIDE) {
+            const float *sums = scratch + o * 3 * NEST_WIDE;
+            for (int t = 0; t < vectors * BLK; t += BLK)
+                store(products + t, load(sums + t) + load(sums + NEST_WIDE + t + 1) + load(sums + 2 * NEST_WIDE + t + 2));
+        }
+    }
+}
+#define NEST_FEW(name, outs)                                                                                     \
+    static __attribute__((noinline)) void name(float *products, const float *const lines[3], int channels,      \
+                                               const float *w, int vectors, float *scratch) {                   \
+        nest_few_line(products, lines, channels, w, vectors, scratch, outs);                                     \
+    }
+NEST_FEW(nest_few_1, 1)
+NEST_FEW(nest_few_2, 2)
+NEST_FEW(nest_few_3, 3)
+NEST_FEW(nest_few_4, 4)
+#undef NEST_FEW
+
+/* Fetches row y of a strip of `vectors` vectors of tiles, from pixel x on, as
+   lines of every third pixel of each channel. */
+static void nest_few_fetch(const sn_own_spec *s, const sn_own_args *a, int image, int y, int x, int vectors, float *lines,
+                           float *pixels) {
+    for (int g = 0; g < spans(s->src); g++) {
+        fetch_row(pixels, s, a, image, g, y, x, 3 * vectors * BLK);
+        for (int v = 0; v < vectors; v++)
+            for (int r = 0; r < 3; r++) {
+                vf square[BLK];
+#pragma GCC unroll 16
+                for (int k = 0; k < BLK; k++) square[k] = load(pixels + (size_t)(3 * (v * BLK + k) + r) * BLK);
+                transpose(square);
+#pragma GCC unroll 16
+                for (int k = 0; k < BLK; k++) store(lines + (size_t)((g * BLK + k) * 3 + r) * NEST_WIDE + v * BLK, square[k]);
+            }
+    }
+}
+
+/* A line of tiles back to pixels, and into the result. */
+static void nest_few_finish(const sn_own_spec *s, const sn_own_args *a, int image, int y, int x, int vectors, int cols,
+                            const float *products, float *pixels) {
+    const size_t row = (size_t)3 * NEST_WIDE;
+    for (int o = 0; o < s->dst.c; o++) {
+        for (int t = 0; t < vectors; t++) {
+            const float *from = products + (size_t)o * NEST_WIDE + t * BLK;
+            vf m[NEST], rows[3][NEST], v[3];
+            for (int c = 0; c < NEST; c++) {
+                for (int k = 0; k < NEST; k++) m[k] = load(from + (size_t)(k * NEST + c) * s->dst.c * NEST_WIDE);
+                nest_result(v, m);
+                rows[0][c] = v[0], rows[1][c] = v[1], rows[2][c] = v[2];
+            }
+            for (int r = 0; r < 3; r++) {
+                float *to = pixels + r * row + (size_t)t * 3 * BLK;
+                nest_result(v, rows[r]);
+                store(to, in_turn(v, 0));
+                store(to + BLK, in_turn(v, 1));
+                store(to + 2 * BLK, in_turn(v, 2));
+            }
+        }
+        for (int r = 0; r < 3 && y + r < s->dst.h; r++)
+            own_finish_plain(s, a, image, o, y + r, x, cols, pixels + r * row);
+    }
+}
+
+static void nest_few_run(const sn_own_spec *s, const sn_own_args *a) {
+    const nest_few_plan p = nest_few_cut(s);
+    const size_t units = (size_t)p.down * p.across * s->dst.n;
+    const size_t line = (size_t)NEST2 * p.channels * NEST_WIDE, row = (size_t)p.channels * 3 * NEST_WIDE;
+#pragma omp parallel
+    {
+        const size_t me = omp_get_thread_num(), threads = omp_get_num_threads();
+        float *points = (float *)a->scratch + me * p.all, *lines = points + p.points, *pixels = lines + p.lines;
+        float *products = pixels + p.pixels, *scratch = products + p.products;
+        for (size_t u = units * me / threads; u < units * (me + 1) / threads; u++) {
+            const int image = (int)(u / p.across / p.down), left = (int)(u % p.across) * NEST_USE;
+            const int first = (int)(u / p.across % p.down) * p.rows, rows = (int)least(p.rows, p.high - first);
+            const int tiles = (int)least(NEST_USE, p.wide - left), vectors = (tiles + 3 + BLK - 1) / BLK;
+            for (int y = 0; y < rows + 2; y++) {
+                /* rows and lines of tiles take turns in their places */
+                for (int k = y == 0 ? 0 : NEST - 3; k < NEST; k++)
+                    nest_few_fetch(s, a, image, 3 * (first + y) + k, 3 * left, vectors, lines + (3 * y + k) % NEST * row,
+                                   pixels);
+                for (int c = 0; c < p.channels; c++) {
+                    const float *from[NEST];
+                    for (int k = 0; k < NEST; k++) from[k] = lines + (3 * y + k) % NEST * row + (size_t)c * 3 * NEST_WIDE;
+                    nest_transform(points + y % 3 * line + (size_t)c * NEST_WIDE, (size_t)p.channels * NEST_WIDE, from,
+                                   NEST_WIDE, vectors * BLK, scratch);
+                }
+                if (y < 2) continue;
+                const float *in[3] = {points + (y - 2) % 3 * line, points + (y - 1) % 3 * line, points + y % 3 * line};
+                (s->dst.c == 1   ? nest_few_1
+                 : s->dst.c == 2 ? nest_few_2
+                 : s->dst.c == 3 ? nest_few_3
+                                 : nest_few_4)(products, in, p.channels, a->packed, vectors, scratch);
+                nest_few_finish(s, a, image, 3 * (first + y - 2), 3 * left, vectors, (int)least(3 * tiles, s->dst.w - 3 * left),
+                                products, pixels);
+            }
+        }
+    }
+}
+
+static const sn_own_conv own_nested_result = {
+    .name = "nested Winograd, few channels of the result",
+    .approximate = 1,
+    .takes = nest_few_takes,
+    .packed_bytes = nest_few_packed_bytes,
+    .pack = nest_few_pack,
+    .scratch_bytes = nest_few_scratch_bytes,
+    .run = nest_few_run,
+};
 #endif
