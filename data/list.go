@@ -1,8 +1,9 @@
 // Package data feeds training with pictures from a folder.
 //
-// It owns the listing of image folders, their check, and a loader of seeded,
-// resumable batches of crops. It refuses networks and files that are not
-// pictures, and it writes nothing.
+// It owns the listing of image folders, their check, a loader of seeded,
+// resumable batches of crops, and a cache of decoded photos for it. It refuses
+// networks and files that are not pictures, and it writes nothing but that
+// cache.
 package data
 
 import (

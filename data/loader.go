@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"stylenet/internal/images"
 )
@@ -26,6 +27,8 @@ type Options struct {
 
 	// A picture's short side is resized to Size times a factor drawn evenly
 	// from [ScaleMin, ScaleMax] before it is cropped; 1 and 1 by default.
+	// Pictures larger than ScaleMax asks for are first reduced to that, and
+	// rounded to 8 bits a sample.
 	ScaleMin, ScaleMax float64
 	// Flip mirrors every second crop, by chance.
 	Flip bool
@@ -35,6 +38,10 @@ type Options struct {
 	MinSide int
 	// MaxPixels skips larger pictures; images.DefaultMaxPixels by default.
 	MaxPixels int64
+
+	// Cache is a file of Prepare to take photos from in place of decoding them;
+	// "" for none. It does not change what is in a batch.
+	Cache string
 
 	// Workers decode at once and Prefetch batches wait ready; neither changes
 	// what is in a batch. The defaults are DefaultWorkers() and 2.
@@ -70,6 +77,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MinSide == 0 {
 		o.MinSide = min(DefaultMinSide, o.Size)
 	}
+	if o.MaxPixels == 0 {
+		o.MaxPixels = images.DefaultMaxPixels
+	}
 	if o.Workers == 0 {
 		o.Workers = DefaultWorkers()
 	}
@@ -77,6 +87,21 @@ func (o Options) withDefaults() (Options, error) {
 		o.Prefetch = 2
 	}
 	return o, errors.Join(faults...)
+}
+
+// shortSide is the short side of a photo from which crops are taken at a zoom.
+func (o Options) shortSide(zoom float64) int { return max(o.Size, int(float64(o.Size)*zoom+.5)) }
+
+// side is the longest short side that any crop needs.
+func (o Options) side() int { return o.shortSide(o.ScaleMax) }
+
+// reduced is the size at which a photo of w×h is kept, as 8-bit samples, before
+// it is cropped: at that of the largest zoom, but never enlarged.
+func (o Options) reduced(w, h int) (int, int) {
+	if side := o.side(); min(w, h) > side {
+		return images.ShortSide(w, h, side)
+	}
+	return w, h
 }
 
 // Cursor is a place in the sequence of crops: what comes next is a function of
@@ -117,12 +142,16 @@ type Batch struct {
 type Loader struct {
 	opts  Options
 	files []string
+	cache *cache // nil where photos are decoded
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	ready  chan *Batch // closed at the end, after err is set
 	free   chan *Batch
 	err    error
+	busy   atomic.Int32 // samples that are being made
+	ahead  atomic.Bool  // whether the next batch waits for room in ready
+	once   sync.Once    // of Close
 
 	mu      sync.Mutex
 	skipped []Skipped
@@ -133,7 +162,8 @@ var ErrClosed = errors.New("the data loader is closed")
 
 // NewLoader lists the folder and starts to decode, from a cursor on. It fails
 // on wrong options, on a folder without one usable picture, which it reads
-// files to find out, and on a cursor of another list of files.
+// files to find out, on a cursor of another list of files, and with a
+// *CacheError on a cache that is not of these files and options.
 func NewLoader(opts Options, start Cursor) (*Loader, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -157,8 +187,13 @@ func NewLoader(opts Options, start Cursor) (*Loader, error) {
 		return nil, fmt.Errorf("the data cursor (epoch %d, position %d) lies outside the %d pictures of %s", start.Epoch, start.Position, len(files), opts.Dir)
 	}
 	l := &Loader{opts: opts, files: files, ready: make(chan *Batch, opts.Prefetch), free: make(chan *Batch, opts.Prefetch+2), skipped: start.Skipped}
+	if opts.Cache != "" {
+		if l.cache, err = openCache(opts, files); err != nil {
+			return nil, err
+		}
+	}
 	if err := l.probe(start.Skipped); err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.closeCache())
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -171,8 +206,9 @@ func NewLoader(opts Options, start Cursor) (*Loader, error) {
 			w := newWorker(l)
 			for s := range jobs {
 				if ctx.Err() == nil {
-					w.make(s)
+					s.err = w.make(s)
 				}
+				l.busy.Add(-1)
 				s.done <- struct{}{}
 			}
 		})
@@ -193,11 +229,16 @@ func (l *Loader) probe(known []Skipped) error {
 	}
 	w := newWorker(l)
 	first := ""
-	for _, name := range l.files {
+	for i, name := range l.files {
 		if skip[name] {
 			continue
 		}
-		_, why := w.open(name)
+		why := ""
+		if l.cache != nil {
+			why = l.cache.entries[i].problem
+		} else {
+			_, why = w.open(name)
+		}
 		if why == "" {
 			return nil
 		}
@@ -247,11 +288,26 @@ func (l *Loader) Skipped() []Skipped {
 
 // Close stops the loader and waits until its goroutines have ended.
 func (l *Loader) Close() {
-	l.cancel()
-	for range l.ready { // what nobody will fetch
-	}
-	l.wg.Wait()
+	l.once.Do(func() {
+		l.cancel()
+		for range l.ready { // what nobody will fetch
+		}
+		l.wg.Wait()
+		_ = l.closeCache() // it was only read from
+	})
 }
+
+func (l *Loader) closeCache() error {
+	if l.cache == nil {
+		return nil
+	}
+	return l.cache.pixels.Close()
+}
+
+// Idle reports whether the loader has made all that it makes ahead and waits
+// for Next: what runs then has the processor for itself, which measurements
+// need to know.
+func (l *Loader) Idle() bool { return l.ahead.Load() && l.busy.Load() == 0 }
 
 // A sample is one crop on its way.
 type sample struct {
@@ -259,6 +315,7 @@ type sample struct {
 	file            int
 	pixels          []float32 // (3, Size, Size)
 	problem         string    // why there is none
+	err             error     // why there can be no more batches
 	done            chan struct{}
 }
 
@@ -311,6 +368,7 @@ func (l *Loader) assemble(ctx context.Context, start Cursor, jobs chan<- *sample
 			idle = idle[:len(idle)-1]
 			next(s)
 			queue = append(queue, s)
+			l.busy.Add(1)
 			jobs <- s // never waits: it holds the whole window
 		}
 		s := queue[0]
@@ -326,6 +384,9 @@ func (l *Loader) assemble(ctx context.Context, start Cursor, jobs chan<- *sample
 		// out, or may have changed since.
 		if bad[s.file] {
 			continue
+		}
+		if s.err != nil {
+			return s.err
 		}
 		if s.problem != "" {
 			bad[s.file] = true
@@ -349,11 +410,13 @@ func (l *Loader) assemble(ctx context.Context, start Cursor, jobs chan<- *sample
 			Files: n, Fingerprint: start.Fingerprint,
 			Skipped: slices.Clip(skipped), // appending leaves it alone
 		}
+		l.ahead.Store(true)
 		select {
 		case l.ready <- batch:
 		case <-ctx.Done():
 			return ErrClosed
 		}
+		l.ahead.Store(false)
 		batch, filled = l.batch(), 0
 	}
 }
@@ -389,6 +452,8 @@ type worker struct {
 	decoder   images.Decoder
 	file      bytes.Buffer
 	resampler images.Resampler
+	planes    images.Planes // of a photo that was decoded
+	buf       []byte        // of one that comes from the cache
 	source    *rand.ChaCha8
 	random    *rand.Rand
 }
@@ -412,20 +477,48 @@ func (w *worker) open(name string) (*images.Source, string) {
 	return src, ""
 }
 
-// make fills in the sample's pixels or its problem.
-func (w *worker) make(s *sample) {
+// make fills in the sample's pixels or its problem. It fails where the cache
+// does.
+func (w *worker) make(s *sample) error {
+	if w.cache != nil {
+		e := &w.cache.entries[s.file]
+		if s.problem = e.problem; s.problem != "" {
+			return nil
+		}
+		c := w.draw(s, e.width, e.height)
+		return w.cache.use(s.file, &w.buf, func(p *images.Planes) error {
+			return w.resampler.CropPlanes(s.pixels, p, c.w, c.h, c.rect, c.flip)
+		})
+	}
 	var src *images.Source
 	if src, s.problem = w.open(w.files[s.file]); s.problem != "" {
-		return
+		return nil
 	}
-	w.source.Seed(w.key("crop", s.epoch, s.position))
-	scale := w.opts.ScaleMin + (w.opts.ScaleMax-w.opts.ScaleMin)*w.random.Float64()
-	size := w.opts.Size
 	width, height := src.Size()
-	width, height = images.ShortSide(width, height, max(size, int(float64(size)*scale+.5)))
-	x, y := w.random.IntN(width-size+1), w.random.IntN(height-size+1)
-	flip := w.random.IntN(2) == 1 && w.opts.Flip
-	if err := w.resampler.Crop(s.pixels, src, width, height, image.Rect(x, y, x+size, y+size), flip); err != nil {
-		s.problem = err.Error()
+	c := w.draw(s, width, height)
+	p := &w.planes
+	p.W, p.H = w.opts.reduced(width, height)
+	p.Rect = w.resampler.Reach(p.W, p.H, c.w, c.h, c.rect)
+	err := w.resampler.Planes(p, src)
+	if err == nil {
+		err = w.resampler.CropPlanes(s.pixels, p, c.w, c.h, c.rect, c.flip)
 	}
+	return err
+}
+
+// A crop is what is cut from a photo.
+type crop struct {
+	w, h int // the photo's size at the zoom
+	rect image.Rectangle
+	flip bool
+}
+
+// draw chooses the crop of a photo of that size.
+func (w *worker) draw(s *sample, width, height int) crop {
+	w.source.Seed(w.key("crop", s.epoch, s.position))
+	zoom := w.opts.ScaleMin + (w.opts.ScaleMax-w.opts.ScaleMin)*w.random.Float64()
+	size := w.opts.Size
+	width, height = images.ShortSide(width, height, w.opts.shortSide(zoom))
+	x, y := w.random.IntN(width-size+1), w.random.IntN(height-size+1)
+	return crop{width, height, image.Rect(x, y, x+size, y+size), w.random.IntN(2) == 1 && w.opts.Flip}
 }

@@ -128,6 +128,7 @@ type Resampler struct {
 	thin  [][]float32 // the same, resampled to the crop's width
 	turn  []float32   // the crop before it is turned upright
 	lines []float32   // backs line and thin
+	exact []float32   // what Planes rounds
 }
 
 // Crop writes what cropping crop from s, resized to w×h, gives: the algorithm

@@ -43,7 +43,7 @@ var rules = []rule{
 	{"internal/inference", []string{"internal/kernels", "internal/networks", "internal/weights"}, "a network runs on any device, and no file or picture is part of that"},
 	{"internal/autodiff", []string{"internal/inference", "internal/kernels", "internal/networks", "internal/weights"}, "gradients need a network and a device, and no file, picture or config"},
 	{"losses", []string{"internal/autodiff", "internal/inference", "internal/kernels", "internal/networks"}, "a loss is made of features on a device, wherever photos, paintings and weights come from"},
-	{"data", []string{"internal/images"}, "photos become batches of floats before anything learns from them"},
+	{"data", []string{"internal/atomicfile", "internal/images"}, "photos become batches of floats before anything learns from them"},
 
 	{"internal/formats", []string{"internal/formats/...", "internal/weights"}, "opening a file of weights needs no network"},
 	{"internal/formats/floats", nil, "half and brain floats are numbers, and know no file"},
