@@ -168,37 +168,7 @@ func (s *Source) Size() (w, h int) {
 func (s *Source) Picture() *Picture {
 	p := New(s.Size())
 	p.Alpha = make([]float32, p.W*p.H)
-	dst := p.planes()
-
-	sw, sh := s.pixels.size()
-	flipX, flipY := s.orient.flips()
-	line := newLines(4, sw)
-	for sy := range sh {
-		s.pixels.row(sy, 0, sw, line)
-		at, step := sy, 1
-		if flipY {
-			at = sh - 1 - sy
-		}
-		if s.orient.transposed() {
-			step = p.W
-		} else {
-			at *= p.W
-		}
-		if flipX {
-			at, step = at+(sw-1)*step, -step
-		}
-		for c, plane := range dst {
-			if step == 1 {
-				copy(plane[at:], line[c])
-				continue
-			}
-			i := at
-			for _, v := range line[c] {
-				plane[i] = v
-				i += step
-			}
-		}
-	}
+	s.ReadRows(p, 0)
 	if !slices.ContainsFunc(p.Alpha, func(a float32) bool { return a < 1 }) {
 		p.Alpha = nil
 	}

@@ -3,8 +3,6 @@ package images
 import (
 	"fmt"
 	"image"
-	"image/jpeg"
-	"image/png"
 	"io"
 	"path/filepath"
 	"strings"
@@ -27,38 +25,20 @@ func Encode(w io.Writer, p *Picture, format string, quality int) error {
 	if p.W < 1 || p.H < 1 || len(p.Pix) != 3*p.W*p.H || p.Alpha != nil && len(p.Alpha) != p.W*p.H {
 		return fmt.Errorf("cannot encode a picture of %d×%d with %d values and %d of alpha", p.W, p.H, len(p.Pix), len(p.Alpha))
 	}
-	switch strings.ToUpper(format) {
-	case "PNG":
-		return png.Encode(w, p.Image())
-	case "JPEG":
-		if quality == 0 {
-			quality = DefaultQuality
-		}
-		if quality < 1 || quality > 100 {
-			return fmt.Errorf("jpeg quality %d is not 1 to 100", quality)
-		}
-		return jpeg.Encode(w, over(p, 255).Image(), &jpeg.Options{Quality: quality})
+	c, err := NewCanvas(p.W, p.H, format, p.Alpha != nil)
+	if err != nil {
+		return err
 	}
-	return &UnsupportedError{fmt.Sprintf("cannot write the picture format %q (known: %s)", format, strings.Join(EncodeFormats(), ", "))}
+	c.WriteRows(p, 0)
+	return c.Encode(w, quality)
 }
 
 // Image returns p as 8-bit samples, rounded as Encode says: an *image.RGBA
 // where p is opaque, else an *image.NRGBA.
 func (p *Picture) Image() image.Image {
-	r, g, b := p.Plane(0), p.Plane(1), p.Plane(2)
-	pix := make([]uint8, 4*p.W*p.H)
-	for i := range r {
-		o := pix[4*i : 4*i+4 : 4*i+4]
-		o[0], o[1], o[2], o[3] = toByte(r[i]), toByte(g[i]), toByte(b[i]), 255
-	}
-	for i, a := range p.Alpha {
-		pix[4*i+3] = toByte(a * 255)
-	}
-	rect := image.Rect(0, 0, p.W, p.H)
-	if p.Alpha == nil {
-		return &image.RGBA{Pix: pix, Stride: 4 * p.W, Rect: rect}
-	}
-	return &image.NRGBA{Pix: pix, Stride: 4 * p.W, Rect: rect}
+	c := &Canvas{w: p.W, h: p.H, rgba: make([]uint8, 4*p.W*p.H), alpha: p.Alpha != nil}
+	c.WriteRows(p, 0)
+	return c.Image()
 }
 
 func toByte(v float32) uint8 { return uint8(clamp(v) + .5) }

@@ -29,8 +29,7 @@ func fill(dst []float32, v float32) {
 	}
 }
 
-// newRows picks the reader for img, which stands on a canvas of w×h. Layouts
-// without a reader of their own are turned into NRGBA64, which loses nothing.
+// newRows picks the reader for img, which stands on a canvas of w×h.
 func newRows(img image.Image, w, h int, studioRange bool) rows {
 	canvas := image.Rect(0, 0, w, h)
 	if img.Bounds() != canvas {
@@ -59,9 +58,7 @@ func newRows(img image.Image, w, h int, studioRange bool) rows {
 	case *image.NRGBA64:
 		return nrgba64Rows{img}
 	}
-	whole := image.NewNRGBA64(canvas)
-	draw.Draw(whole, canvas, img, img.Bounds().Min, draw.Src)
-	return nrgba64Rows{whole}
+	return anyRows{img, image.NewNRGBA64(image.Rect(0, 0, w, 1))}
 }
 
 func isOpaque(img interface{ Opaque() bool }) bool { return img.Opaque() }
@@ -305,4 +302,18 @@ func (r nrgba64Rows) row(y, x0, x1 int, dst [][]float32) {
 			}
 		}
 	}
+}
+
+// anyRows reads other layouts, each line by way of NRGBA64, which loses
+// nothing.
+type anyRows struct {
+	img  image.Image
+	line *image.NRGBA64
+}
+
+func (r anyRows) size() (int, int) { return r.img.Bounds().Dx(), r.img.Bounds().Dy() }
+
+func (r anyRows) row(y, x0, x1 int, dst [][]float32) {
+	draw.Draw(r.line, image.Rect(x0, 0, x1, 1), r.img, image.Pt(x0, y), draw.Src)
+	nrgba64Rows{r.line}.row(0, x0, x1, dst)
 }
