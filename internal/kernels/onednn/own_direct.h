@@ -218,6 +218,33 @@ INLINE direct_unit direct_unit_number(const sn_own_spec *s, const direct_plan *p
     return t;
 }
 
+/* Rows of a blocked source that will be fetched soon: they come from memory while
+   something else is multiplied. */
+typedef struct {
+    const sn_own_spec *s;
+    const char *first; /* span 0, row 0, the first column that is wanted */
+    int y, rows;       /* as the convolution sees them */
+    size_t lines;      /* of the caches, for each row */
+} source_ahead;
+
+INLINE source_ahead source_rows(const sn_own_spec *s, const sn_own_args *a, int image, int y, int rows, int x, int cols) {
+    const size_t pixel = BLK * sizeof(act), image_bytes = spans(s->src) * span_elements(s->src) * sizeof(act);
+    const int first = (int)least(x > s->pad.left ? x - s->pad.left : 0, s->src.w * s->up - 1) / s->up;
+    const size_t bytes = least(cols / s->up + 1, s->src.w - first) * pixel;
+    return (source_ahead){s, (const char *)a->src + image * image_bytes + first * pixel, y, rows, (bytes + 63) / 64};
+}
+/* Part `part` of `parts`; none of an empty ahead. */
+INLINE void read_ahead(const source_ahead *n, size_t part, size_t parts) {
+    if (n->lines == 0) return;
+    const sn_dims d = n->s->src;
+    const size_t all = n->lines * n->rows * spans(d);
+    for (size_t i = all * part / parts, row = i / n->lines, at = i % n->lines, end = all * (part + 1) / parts; i < end; row++, at = 0) {
+        const int y = border_index(n->y + (int)(row % n->rows) - n->s->pad.top, d.h * n->s->up, n->s->mode);
+        const char *from = n->first + (row / n->rows * d.h + (y < 0 ? 0 : y / n->s->up)) * d.w * BLK * sizeof(act);
+        for (; at < n->lines && i < end; at++, i++) __builtin_prefetch(from + at * 64, 0, 2);
+    }
+}
+
 /* Fetches what a unit reads, in the form that the kernel wants. */
 static void direct_fetch(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, direct_unit t, char *tile,
                          float *row) {
@@ -242,7 +269,7 @@ static void direct_fetch(const sn_own_spec *s, const sn_own_args *a, const direc
 
 /* BLK vectors of BLK lanes, rows to columns. */
 INLINE void transpose(vf *v) {
-    vi low[4], high[4]; /* for each distance: even and odd groups of lanes of two vectors */
+    vi low[4] = {}, high[4] = {}; /* for each distance: even and odd groups of lanes of two vectors */
     for (int k = 0, d = 1; d < BLK; k++, d *= 2)
         for (int l = 0; l < BLK; l++) {
             low[k][l] = l & d ? BLK + l - d : l;
@@ -390,19 +417,24 @@ static void own_finish(const sn_own_spec *s, const sn_own_args *a, int image, in
 /* A unit of a result of blocks of channels; with stats their moments go to
    found, which is empty before. */
 static void direct_unit_blocked(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, const int *offsets,
-                                direct_unit t, const char *tile, float *sums, moments *found, int streamed) {
+                                direct_unit t, const char *tile, float *sums, moments *found, int streamed,
+                                const source_ahead *ahead) {
     const int plain_src = s->src.blk == 1;
     void (*row)(float *, int, const char *, const int *, int, int, const word *, int, int) =
         plain_src ? s->stride == 1 ? direct_row_plain : direct_row_plain2
                   : s->stride == 1 ? direct_row_blocked : direct_row_blocked2;
+    size_t part = 0;
+    const size_t parts = (size_t)p->groups * t.rows * ((p->runs + p->chunk - 1) / p->chunk);
     for (int g = 0; g < p->groups; g++) {
         const int blocks = (int)least(2, spans(s->dst) - 2 * g);
         const word *w = (const word *)a->packed + (size_t)g * p->runs * p->length * 2 * BLK;
         for (int r = 0; r < p->runs; r += p->chunk)
-            for (int y = 0; y < t.rows; y++)
+            for (int y = 0; y < t.rows; y++, part++) {
                 row(sums + (size_t)y * p->cols * blocks * BLK, r == 0,
                     tile + (size_t)y * s->stride * p->in_pitch * p->in_bytes, offsets + r,
                     (int)least(p->chunk, p->runs - r), p->length, w + (size_t)r * p->length * blocks * BLK, t.cols, blocks);
+                read_ahead(ahead, part, parts);
+            }
         for (int j = 0; j < blocks; j++)
             own_finish(s, a, t.image, 2 * g + j, t.y, t.x, t.rows, t.cols, sums + j * BLK, (size_t)p->cols * blocks * BLK,
                        blocks * BLK, s->stats ? found + 2 * g + j : NULL, streamed);
@@ -434,7 +466,13 @@ static void direct_run(const sn_own_spec *s, const sn_own_args *a) {
                 direct_unit_plain(s, a, &p, offsets, t, (float *)tile, sums);
             } else {
                 direct_fetch(s, a, &p, t, tile, row);
-                direct_unit_blocked(s, a, &p, offsets, t, tile, sums, found + u * spans(s->dst), streamed);
+                source_ahead ahead = {0};
+                if (s->src.blk != 1 && u + 1 < units * (me + 1) / threads) {
+                    const direct_unit n = direct_unit_number(s, &p, u + 1);
+                    ahead = source_rows(s, a, n.image, n.y * s->stride, (n.rows - 1) * s->stride + s->kh, n.x * s->stride,
+                                        (n.cols - 1) * s->stride + s->kw);
+                }
+                direct_unit_blocked(s, a, &p, offsets, t, tile, sums, found + u * spans(s->dst), streamed, &ahead);
             }
         }
 #pragma omp barrier

@@ -75,7 +75,7 @@ INLINE void nest_transform(float *points, size_t point, const float *const rows[
 
 /* Every third pixel of three vectors, from pixel `first` on. */
 INLINE vf every_third(vf a, vf b, vf c, const int first) {
-    vi ab, abc;
+    vi ab = {}, abc = {};
     for (int l = 0; l < BLK; l++) {
         const int at = 3 * l + first;
         ab[l] = at < 2 * BLK ? at : 0;
@@ -86,7 +86,7 @@ INLINE vf every_third(vf a, vf b, vf c, const int first) {
 
 /* Back: pixels part * BLK and on of such lines. */
 INLINE vf in_turn(const vf lines[3], const int part) {
-    vi ab, abc;
+    vi ab = {}, abc = {};
     for (int l = 0; l < BLK; l++) {
         const int at = part * BLK + l;
         ab[l] = at / 3 + at % 3 % 2 * BLK;
@@ -347,36 +347,6 @@ static size_t nest_few_scratch_bytes(const sn_own_spec *s, int threads) {
     return threads * nest_few_cut(s).all * sizeof(float);
 }
 
-/* The rows of the source that the next line of tiles brings in, so that they come
-   from memory while this one is multiplied: `bytes` of each of 3 for each span. */
-typedef struct {
-    const char *first;
-    size_t rows[3], span, bytes; /* bytes from first on; of a span; of a row */
-    int spans;
-} nest_ahead;
-
-static nest_ahead nest_few_ahead(const sn_own_spec *s, const sn_own_args *a, int image, int y, int x, int cols) {
-    const sn_dims d = s->src;
-    const size_t pixel = BLK * sizeof(act);
-    const int from = (int)least(x > s->pad.left ? x - s->pad.left : 0, d.w * s->up - 1) / s->up;
-    nest_ahead n = {.span = span_elements(d) * sizeof(act), .spans = spans(d)};
-    n.first = (const char *)a->src + (size_t)image * n.spans * n.span + (size_t)from * pixel;
-    n.bytes = least((size_t)cols / s->up + 1, d.w - from) * pixel;
-    for (int k = 0; k < 3; k++) {
-        const int line = border_index(y + k - s->pad.top, d.h * s->up, s->mode);
-        n.rows[k] = (size_t)(line < 0 ? 0 : line / s->up) * d.w * pixel;
-    }
-    return n;
-}
-/* Part `part` of `parts`. */
-INLINE void nest_few_prefetch(const nest_ahead *n, int part, int parts) {
-    const size_t lines = (n->bytes + 63) / 64, all = 3 * n->spans * lines;
-    for (size_t i = all * part / parts, row = i / lines, at = i % lines; i < all * (part + 1) / parts; i++) {
-        __builtin_prefetch(n->first + row / 3 * n->span + n->rows[row % 3] + at * 64, 0, 2);
-        if (++at == lines) at = 0, row++;
-    }
-}
-
 /* One point of `vectors` vectors of tiles: the products with each channel of the
    result and each of the three small kernels along x go to lines of their own,
    so that all loads are of whole lines of the caches. */
@@ -407,11 +377,11 @@ INLINE void nest_few_vectors(float *out, const float *const in[3], int channels,
 
 /* All points of a line of tiles. */
 INLINE void nest_few_line(float *products, const float *const lines[3], int channels, const float *w, int vectors,
-                          float *scratch, const nest_ahead *ahead, const int outs) {
+                          float *scratch, source_ahead *ahead, const int outs) {
     const size_t point = (size_t)channels * NEST_WIDE;
     const int most = BLK < 16 ? 1 : outs == 4 ? 2 : 3;
     for (int k = 0; k < NEST2; k++, w += (size_t)channels * 9 * outs) {
-        if (ahead) nest_few_prefetch(ahead, k, NEST2);
+        read_ahead(ahead, k, NEST2);
         const float *in[3] = {lines[0] + k * point, lines[1] + k * point, lines[2] + k * point};
         int v = 0;
         for (; v + most <= vectors; v += most) {
@@ -432,7 +402,7 @@ INLINE void nest_few_line(float *products, const float *const lines[3], int chan
 #define NEST_FEW(name, outs)                                                                                     \
     static __attribute__((noinline)) void name(float *products, const float *const lines[3], int channels,      \
                                                const float *w, int vectors, float *scratch,                     \
-                                               const nest_ahead *ahead) {                                        \
+                                               source_ahead *ahead) {                                        \
         nest_few_line(products, lines, channels, w, vectors, scratch, ahead, outs);                              \
     }
 NEST_FEW(nest_few_1, 1)
@@ -511,13 +481,14 @@ static void nest_few_run(const sn_own_spec *s, const sn_own_args *a) {
                 }
                 if (y < 2) continue;
                 const float *in[3] = {points + (y - 2) % 3 * line, points + (y - 1) % 3 * line, points + y % 3 * line};
-                const nest_ahead ahead =
-                    nest_few_ahead(s, a, image, 3 * (first + y + 1) + 2, 3 * left, 3 * vectors * BLK);
+                source_ahead ahead = {0};
+                if (y + 1 < rows + 2)
+                    ahead = source_rows(s, a, image, 3 * (first + y) + NEST, 3, 3 * left, 3 * vectors * BLK);
                 (s->dst.c == 1   ? nest_few_1
                  : s->dst.c == 2 ? nest_few_2
                  : s->dst.c == 3 ? nest_few_3
                                  : nest_few_4)(products, in, p.channels, a->packed, vectors, scratch,
-                                              y + 1 < rows + 2 ? &ahead : NULL);
+                                              &ahead);
                 nest_few_finish(s, a, image, 3 * (first + y - 2), 3 * left, vectors, (int)least(3 * tiles, s->dst.w - 3 * left),
                                 products, pixels);
             }
