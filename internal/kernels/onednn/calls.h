@@ -1,6 +1,7 @@
 /* cgo cannot call function pointers: one call for each entry of sn_kernels,
    with void pointers all over, and the frees. */
 #include "shim.h"
+#include "own.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,3 +36,15 @@ CALL(tv, (const sn_kernels *k, void *loss, const void *src, sn_dims d), (loss, s
 CALL(tv_backward, (const sn_kernels *k, void *dsrc, const void *dloss, const void *src, sn_dims d), (dsrc, dloss, src, d))
 CALL(squared_norm, (const sn_kernels *k, void *dst, const void *const *srcs, const size_t *counts, int nsrcs), (dst, (const float *const *)srcs, counts, nsrcs))
 CALL(adam, (const sn_kernels *k, void *p, const void *g, void *m, void *v, size_t n, const void *squared_norm, const sn_adam_params *a), (p, g, m, v, n, squared_norm, a))
+
+/* The first convolution of our own that takes s, or -1. */
+static inline int own_find(const sn_kernels *k, const sn_own_spec *s, int exact) {
+    for (int i = 0; i < k->owns; i++)
+        if (!(exact && k->own[i]->approximate) && k->own[i]->takes(s)) return i;
+    return -1;
+}
+static inline const char *own_name(const sn_kernels *k, int i) { return k->own[i]->name; }
+static inline size_t own_packed_bytes(const sn_kernels *k, int i, const sn_own_spec *s) { return k->own[i]->packed_bytes(s); }
+static inline size_t own_scratch_bytes(const sn_kernels *k, int i, const sn_own_spec *s, int threads) { return k->own[i]->scratch_bytes(s, threads); }
+static inline void own_pack(const sn_kernels *k, int i, const sn_own_spec *s, void *packed, const void *w) { k->own[i]->pack(s, packed, w); }
+static inline void own_run(const sn_kernels *k, int i, const sn_own_spec *s, const sn_own_args *a) { k->own[i]->run(s, a); }

@@ -16,6 +16,9 @@ func (d *Device) Conv(dst, src, w, bias kernels.Array, c kernels.Conv) (kernels.
 	if err := d.check(kernels.CheckConv(dst, src, w, bias, c), dst, src, w, bias); err != nil {
 		return nil, err
 	}
+	if run, err := d.own(d.spec(arr(dst), arr(src), arr(w), c, arr(bias)), arr(dst), arr(src), arr(w), arr(bias), c.Frozen, fused{}); run != nil || err != nil {
+		return run, err
+	}
 	return d.conv(C.SN_CONV_FORWARD, arr(src), arr(w), arr(bias), arr(dst), c)
 }
 
@@ -24,6 +27,12 @@ func (d *Device) Conv(dst, src, w, bias kernels.Array, c kernels.Conv) (kernels.
 func (d *Device) ConvBackwardData(dsrc, ddst, w, bias kernels.Array, c kernels.Conv) (kernels.Kernel, error) {
 	if err := d.check(kernels.CheckConvBackwardData(dsrc, ddst, w, bias, c), dsrc, ddst, w, bias); err != nil {
 		return nil, err
+	}
+	if c.Stride == 1 {
+		spec := d.flipped(arr(dsrc), arr(ddst), arr(w), c, arr(bias))
+		if run, err := d.own(spec, arr(dsrc), arr(ddst), arr(w), arr(bias), c.Frozen, fused{}); run != nil || err != nil {
+			return run, err
+		}
 	}
 	run, err := d.conv(C.SN_CONV_BACKWARD_DATA, arr(dsrc), arr(w), nil, arr(ddst), c)
 	if err != nil || bias == nil {

@@ -188,6 +188,9 @@ type array struct {
 	count C.size_t // elements, padding lanes included
 	block *block
 	owner *Device
+	// packed holds frozen weights in the layouts of the convolutions that read
+	// them.
+	packed map[packing]*packed
 }
 
 func (a *array) Shape() kernels.Shape { return a.shape }
