@@ -594,10 +594,10 @@ static void k_tanh_backward(void *dsrc, const void *ddst, const void *dst, float
 static void k_sum(void *dst, const void *const *srcs, const float *weights, int nsrcs, size_t count) {
     const int streamed = nsrcs > 1 && dst != srcs[0] && worth_streaming(dst, count, sizeof(act));
     const float w0 = weights[0], last = weights[nsrcs - 1];
-    enum { STEP = 1024 };
+    enum { CHUNK = 1024 };
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(count))
-    for (size_t at = 0; at < count; at += STEP) {
-        const size_t len = least(STEP, count - at);
+    for (size_t at = 0; at < count; at += CHUNK) {
+        const size_t len = least(CHUNK, count - at);
         const act *a = (const act *)srcs[0] + at, *b = (const act *)srcs[nsrcs - 1] + at;
         act *out = (act *)dst + at;
         if (nsrcs == 1)
@@ -605,7 +605,7 @@ static void k_sum(void *dst, const void *const *srcs, const float *weights, int 
         else if (nsrcs == 2)
             MAP(out, len, streamed, AT(a) * w0 + AT(b) * last);
         else {
-            float sum[STEP];
+            float sum[CHUNK];
             MAP(sum, len, 0, AT(a) * w0);
             for (int k = 1; k < nsrcs - 1; k++) {
                 const act *x = (const act *)srcs[k] + at;
@@ -745,21 +745,43 @@ static void k_pool_backward(void *dsrc, const void *ddst, const void *src, sn_di
    which keeps the rounding error of large maps small. */
 #define GRAM_RUN 256
 
+/* Products are taken GRAM_STEP at a time: with bfloat16 the processor
+   multiplies pairs and adds both to a float. What a lane multiplies at once lies
+   side by side. */
+#if defined(ACT_BF16)
+#define GRAM_STEP 2
+/* Pixels p and p+1 of a block, lane by lane; zeros for p+1 where left is 1. */
+INLINE vf side_by_side(const act *p, size_t left) {
+    const __m512i order = (__m512i)(__v32hi){0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                             8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return (vf)_mm512_permutexvar_epi16(order, _mm512_maskz_loadu_epi16(left > 1 ? ~0u : 0xffff, p));
+}
+/* acc plus the products of v with the GRAM_STEP elements at x. */
+INLINE vf multiply(vf acc, const act *x, vf v) {
+    int pair;
+    memcpy(&pair, x, sizeof pair);
+    return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)v, (__m512bh)_mm512_set1_epi32(pair));
+}
+#else
+#define GRAM_STEP 1
+INLINE vf side_by_side(const act *p, size_t left) { return load_act(p); }
+INLINE vf multiply(vf acc, const act *x, vf v) { return acc + all(*x) * v; }
+#endif
+
 /* Adds scale·A·Bᵀ over px pixels to a tile of the upper triangle of a matrix of
-   c columns: rows channels from a, cols whole blocks from b on. fresh writes
-   instead of adding. */
+   c columns: rows channels from a, GRAM_STEP pixels side by side, and cols
+   whole blocks from b on. fresh writes instead of adding. */
 INLINE void gram_tile(float *dst, int c, int row0, int col0, const act *a, const act *b, size_t block, size_t px,
                       float scale, int fresh, const int rows, const int cols) {
     vf acc[BLK][2];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = (vf){};
-    for (size_t p = 0; p < px; p++, a += BLK, b += BLK) {
-        const vf v0 = load_act(b), v1 = cols > 1 ? load_act(b + block) : (vf){};
+    for (size_t p = 0; p < px; p += GRAM_STEP, a += GRAM_STEP * BLK, b += GRAM_STEP * BLK) {
+        const vf v0 = side_by_side(b, px - p), v1 = cols > 1 ? side_by_side(b + block, px - p) : (vf){};
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            const vf x = all(get_act(a + i));
-            acc[i][0] += x * v0;
-            if (cols > 1) acc[i][1] += x * v1;
+            acc[i][0] = multiply(acc[i][0], a + i * GRAM_STEP, v0);
+            if (cols > 1) acc[i][1] = multiply(acc[i][1], a + i * GRAM_STEP, v1);
         }
     }
 #pragma GCC unroll 16
@@ -784,19 +806,25 @@ INLINE void gram_tile(float *dst, int c, int row0, int col0, const act *a, const
 /* Block row i, block columns j0 to j1, over px pixels. */
 static void gram_blocks(float *dst, int c, const act *f, size_t block, int i, int j0, int j1, size_t px, float scale,
                         int fresh) {
-    const act *a = f + i * block;
-    int j = j0;
-    if ((j1 - j) % 2) {
-        for (size_t p = 0; p < px; p += GRAM_RUN)
-            gram_tile(dst, c, i * BLK, j * BLK, a + p * BLK, f + j * block + p * BLK, block, least(GRAM_RUN, px - p),
-                      scale, fresh && p == 0, BLK, 1);
-        j++;
-    }
-    for (; j < j1; j += 2)
-        for (size_t p = 0; p < px; p += GRAM_RUN)
-            for (int r = 0; r < BLK; r += BLK / 2)
-                gram_tile(dst, c, i * BLK + r, j * BLK, a + p * BLK + r, f + j * block + p * BLK, block,
-                          least(GRAM_RUN, px - p), scale, fresh && p == 0, BLK / 2, 2);
+    for (int j = j0; j < j1; j += 2)
+        for (size_t p = 0; p < px; p += GRAM_RUN) {
+            const size_t run = least(GRAM_RUN, px - p);
+            const act *a = f + i * block + p * BLK, *b = f + j * block + p * BLK;
+#if GRAM_STEP > 1
+            act rows[GRAM_RUN * BLK] __attribute__((aligned(64)));
+            for (size_t q = 0; q < run; q += GRAM_STEP) {
+                const vf v = side_by_side(a + q * BLK, run - q);
+                memcpy(rows + q * BLK, &v, sizeof v);
+            }
+            a = rows;
+#endif
+            if (j + 1 == j1)
+                gram_tile(dst, c, i * BLK, j * BLK, a, b, block, run, scale, fresh && p == 0, BLK, 1);
+            else
+                for (int r = 0; r < BLK; r += BLK / 2)
+                    gram_tile(dst, c, i * BLK + r, j * BLK, a + r * GRAM_STEP, b, block, run, scale, fresh && p == 0,
+                              BLK / 2, 2);
+        }
 }
 
 static void gram_plain(float *dst, const act *src, sn_dims d, double scale) {
@@ -861,21 +889,23 @@ static void k_gram(float *dst, const void *src, sn_dims d) {
 #endif
 
 /* px pixels of cols output blocks: the sum over channels i of s[i] times
-   channel i of f. s has rows of `stride`, zero past the last channel. */
-INLINE void gram_backward_tile(act *dst, const float *s, size_t stride, const act *f, size_t block, sn_dims d,
+   channel i of f. s has rows of `stride` for GRAM_STEP channels side by side,
+   zero past the last channel. */
+INLINE void gram_backward_tile(act *dst, const act *s, size_t stride, const act *f, size_t block, sn_dims d,
                                int first, const int px, const int cols) {
     vf acc[GRAM_PIXELS][2];
 #pragma GCC unroll 16
     for (int k = 0; k < px; k++) acc[k][0] = acc[k][1] = (vf){};
     for (int i0 = 0; i0 < d.c; i0 += BLK, f += block) {
         const int lanes = (int)least(BLK, d.c - i0);
-        for (int l = 0; l < lanes; l++, s += stride) {
-            const vf v0 = load(s), v1 = cols > 1 ? load(s + BLK) : (vf){};
+        for (int l = 0; l < lanes; l += GRAM_STEP, s += stride) {
+            vf v0, v1 = {};
+            memcpy(&v0, s, sizeof v0);
+            if (cols > 1) memcpy(&v1, s + GRAM_STEP * BLK, sizeof v1);
 #pragma GCC unroll 16
             for (int k = 0; k < px; k++) {
-                const vf x = all(get_act(f + k * BLK + l));
-                acc[k][0] += x * v0;
-                if (cols > 1) acc[k][1] += x * v1;
+                acc[k][0] = multiply(acc[k][0], f + k * BLK + l, v0);
+                if (cols > 1) acc[k][1] = multiply(acc[k][1], f + k * BLK + l, v1);
             }
         }
     }
@@ -886,7 +916,7 @@ INLINE void gram_backward_tile(act *dst, const float *s, size_t stride, const ac
         for (int k = 0; k < px; k++) store_act(dst + j * block + k * BLK, keep(lanes, acc[k][j]));
     }
 }
-INLINE void gram_backward_pixels(act *dst, const float *s, size_t stride, const act *f, size_t block, sn_dims d,
+INLINE void gram_backward_pixels(act *dst, const act *s, size_t stride, const act *f, size_t block, sn_dims d,
                                  int first, size_t px, const int cols) {
     size_t p = 0;
     for (; p + GRAM_PIXELS <= px; p += GRAM_PIXELS)
@@ -897,7 +927,8 @@ INLINE void gram_backward_pixels(act *dst, const float *s, size_t stride, const 
 static void k_gram_backward(void *dsrc, const float *dgram, const void *src, sn_dims d, float *scratch) {
     const float scale = (float)(1 / ((double)d.c * d.h * d.w));
     const int nb = spans(d), pair_columns = (nb + 1) / 2;
-    const size_t stride = (size_t)nb * d.blk;
+    const size_t stride = (size_t)nb * d.blk * GRAM_STEP;
+    act *weights = (act *)scratch; /* (G + G^T), GRAM_STEP rows side by side */
     const size_t block = span_elements(d), hw = (size_t)d.h * d.w;
     const size_t chunk = d.blk == 1 ? PIECE : 8 * GRAM_PIXELS, chunks = ceil_div(hw, chunk);
     const size_t tasks = chunks * (d.blk == 1 ? d.c : pair_columns);
@@ -907,10 +938,10 @@ static void k_gram_backward(void *dsrc, const float *dgram, const void *src, sn_
         const act *f = (const act *)src + (size_t)n * nb * block;
         act *out = (act *)dsrc + (size_t)n * nb * block;
 #pragma omp for schedule(static)
-        for (int i = 0; i < d.c; i++)
-            for (size_t j = 0; j < stride; j++)
-                scratch[i * stride + j] =
-                    j < (size_t)d.c ? (g[(size_t)i * d.c + j] + g[j * d.c + i]) * scale : 0;
+        for (int i = 0; i < (d.c + GRAM_STEP - 1) / GRAM_STEP * GRAM_STEP; i++)
+            for (int j = 0; j < nb * d.blk; j++)
+                put_act(weights + i / GRAM_STEP * stride + j * GRAM_STEP + i % GRAM_STEP,
+                        i < d.c && j < d.c ? (g[(size_t)i * d.c + j] + g[(size_t)j * d.c + i]) * scale : 0);
 #pragma omp for schedule(static)
         for (size_t t = 0; t < tasks; t++) {
             if (d.blk == 1) {
@@ -918,7 +949,7 @@ static void k_gram_backward(void *dsrc, const float *dgram, const void *src, sn_
                 act *to = out + i * hw + p;
                 for (int j = 0; j < d.c; j++) {
                     const act *from = f + j * hw + p;
-                    const float s = scratch[i * stride + j];
+                    const float s = get_act(weights + i * stride + j);
                     if (j == 0)
                         MAP(to, len, 0, AT(from) * s);
                     else
@@ -929,7 +960,7 @@ static void k_gram_backward(void *dsrc, const float *dgram, const void *src, sn_
             const size_t p = t / pair_columns * chunk, px = least(chunk, hw - p);
             const int j = (int)(t % pair_columns) * 2;
             const act *from = f + p * BLK;
-            const float *s = scratch + (size_t)j * BLK;
+            const act *s = weights + (size_t)j * BLK * GRAM_STEP;
             act *to = out + j * block + p * BLK;
             if (j + 1 < nb)
                 gram_backward_pixels(to, s, stride, from, block, d, j, px, 2);

@@ -64,6 +64,14 @@ typedef uint16_t act;
 typedef float act;
 #endif
 
+#if defined(ACT_BF16)
+INLINE uint16_t round_bf16(float x) {
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return (uint16_t)(x == x ? (u + 0x7fff + (u >> 16 & 1)) >> 16 : u >> 16 | 0x40);
+}
+#endif
+
 /* BLK elements as floats, and back, rounded to nearest even. */
 INLINE vf load_act(const act *p) {
 #if !defined(ACT_BF16)
@@ -85,12 +93,7 @@ INLINE void store_act(act *p, vf v) {
 #elif defined(__AVX512BF16__) && BLK == 16
     _mm256_storeu_si256((__m256i *)p, narrow(v));
 #else
-    for (int l = 0; l < BLK; l++) {
-        float f = v[l];
-        uint32_t u;
-        memcpy(&u, &f, sizeof u);
-        p[l] = (uint16_t)(f == f ? (u + 0x7fff + (u >> 16 & 1)) >> 16 : u >> 16 | 0x40);
-    }
+    for (int l = 0; l < BLK; l++) p[l] = round_bf16(v[l]);
 #endif
 }
 /* As stream; the address must be a multiple of BLK elements. */
@@ -126,7 +129,7 @@ INLINE float get_act(const act *p) {
 }
 INLINE void put_act(act *p, float x) {
 #if defined(ACT_BF16)
-    store_part_act(p, all(x), 1);
+    *p = round_bf16(x);
 #else
     *p = x;
 #endif
