@@ -1,8 +1,8 @@
 /* Direct convolutions of our own: any small kernel, any stride. The source is
    fetched into a tile of the second-level cache, normalised and padded, and
-   read from there with broadcasts (blocked results), or, for results of few
-   channels, in rows of single channels, with broadcast weights. See own.h for
-   what stands in spec and args. */
+   read from there: with broadcasts for blocks of channels of the result, or, for
+   results of few channels, in whole blocks whose lanes are added up at the end.
+   See own.h for what stands in spec and args. */
 #ifndef STYLENET_OWN_DIRECT_H
 #define STYLENET_OWN_DIRECT_H
 #include "own_fetch.h"
@@ -20,7 +20,7 @@ INLINE float direct_weight(const sn_own_spec *s, const float *w, int o, int i, i
 
 #if BLK == 16
 #define DIRECT_PIXELS 14 /* times two vectors of channels */
-#define DIRECT_VECTORS 8 /* of pixels, times up to 4 channels */
+#define DIRECT_VECTORS 8 /* of the source, times up to 3 channels */
 #else
 #define DIRECT_PIXELS 6
 #define DIRECT_VECTORS 4
@@ -49,13 +49,7 @@ static direct_plan direct_cut(const sn_own_spec *s) {
     direct_plan p = {0};
     p.maps = spans(s->src);
     p.groups = (spans(s->dst) + 1) / 2;
-    if (plain_dst) {
-        p.maps = plain_src ? s->src.c : spans(s->src) * BLK;
-        p.maps = (p.maps + PER_WORD - 1) / PER_WORD;
-        p.in_bytes = 4;
-        p.runs = p.chunk = p.maps * s->kh;
-        p.length = s->kw;
-    } else if (plain_src) {
+    if (plain_src) {
         p.in_bytes = 4 / PER_WORD;
         p.runs = p.maps * s->kh;
         p.chunk = s->kh;
@@ -63,20 +57,20 @@ static direct_plan direct_cut(const sn_own_spec *s) {
     } else {
         p.in_bytes = 4 * BLK / PER_WORD;
         p.runs = p.maps * s->kh * s->kw;
-        p.length = BLK / PER_WORD;
         p.chunk = s->kh * s->kw;
+        p.length = plain_dst ? 1 : BLK / PER_WORD;
     }
     if (!plain_dst)
         for (int map = p.chunk; p.chunk < p.runs && (size_t)(p.chunk + map) * p.length * 8 * BLK < DIRECT_WEIGHTS;)
             p.chunk += map;
     /* Wide units first, for long rows, then as high as fits. */
-    const int wide = plain_dst ? 8 * BLK : 8 * DIRECT_PIXELS;
+    const int wide = 8 * DIRECT_PIXELS;
     for (p.across = (s->dst.w + wide - 1) / wide, p.rows = 16;;) {
         p.cols = (s->dst.w + p.across - 1) / p.across;
-        if (plain_dst) p.cols = (p.cols + BLK - 1) / BLK * BLK;
+        if (plain_dst) p.cols = (p.cols + BLK - 1) / BLK * BLK; /* in whole vectors */
         p.in_rows = (p.rows - 1) * s->stride + s->kh;
         p.in_cols = (p.cols - 1) * s->stride + s->kw;
-        p.in_pitch = p.in_cols + (p.in_bytes < 8 ? 2 * BLK : 0);
+        p.in_pitch = p.in_cols + (plain_src ? 2 * BLK : 0);
         p.tile = (size_t)p.maps * p.in_rows * p.in_pitch * p.in_bytes;
         if (p.tile <= DIRECT_TILE) break;
         if (p.rows > 4 * s->stride)
@@ -95,19 +89,19 @@ static direct_plan direct_cut(const sn_own_spec *s) {
     p.down = (s->dst.h + p.rows - 1) / p.rows;
     p.across = (s->dst.w + p.cols - 1) / p.cols;
     p.tile = ((size_t)p.maps * p.in_rows * p.in_pitch * p.in_bytes + 127) / 64 * 64;
-    p.sums = ((size_t)p.rows * p.cols * (plain_dst ? s->dst.c : 2 * BLK) * 4 + 127) / 64 * 64;
-    p.row = ((size_t)(p.in_cols + BLK) * (plain_src ? 1 : BLK) * 4 * (plain_dst && plain_src ? 2 : 1) + 127) / 64 * 64;
+    p.sums = ((size_t)(plain_dst ? s->dst.c : 2 * p.rows) * p.cols * BLK * 4 + 127) / 64 * 64;
+    p.row = ((size_t)(p.in_cols + BLK) * (plain_src ? 1 : BLK) * 4 + 127) / 64 * 64;
     return p;
 }
 
 /* Both kinds of weights stand in the order in which they are read: for each
    pair of blocks of the result, the words of its runs, each a vector for each
-   block; or for each word of a run one of each channel of the result. */
-static size_t direct_packed_words(const sn_own_spec *s) {
+   block; or for each run a vector over its channels for each channel of the
+   result: with pairs for each of the pixels that a vector of the source holds. */
+static size_t direct_packed_bytes(const sn_own_spec *s) {
     const direct_plan p = direct_cut(s);
-    return (size_t)p.runs * p.length * (s->dst.blk == 1 ? s->dst.c : spans(s->dst) * BLK);
+    return (size_t)p.runs * p.length * spans(s->dst) * BLK * sizeof(word);
 }
-static size_t direct_packed_bytes(const sn_own_spec *s) { return direct_packed_words(s) * sizeof(word) + 64; }
 
 static void direct_pack(const sn_own_spec *s, void *packed, const float *w) {
     const direct_plan p = direct_cut(s);
@@ -118,19 +112,19 @@ static void direct_pack(const sn_own_spec *s, void *packed, const float *w) {
         for (int l = 0; l < p.length; l++) {
             /* the channel and tap of the word's first value, and the step to its second */
             int i, ky, kx, next_i = 0, next_x = 0;
-            if (plain_dst) {
-                i = r / s->kh * PER_WORD, ky = r % s->kh, kx = l, next_i = 1;
-            } else if (plain_src) {
-                i = r / s->kh, ky = r % s->kh, kx = l * PER_WORD, next_x = 1;
-            } else {
-                i = r / (s->kh * s->kw) * BLK + l * PER_WORD, next_i = 1;
-                ky = r / s->kw % s->kh, kx = r % s->kw;
-            }
-            const int outs = plain_dst ? s->dst.c : spans(s->dst) * BLK, step = plain_dst ? outs : 2 * BLK;
-            for (int o = 0; o < outs; o++) {
-                const int width = step < outs - o / step * step ? step : outs - o / step * step;
-                const size_t at = (size_t)(o / step) * p.runs * p.length * step +
-                                  ((size_t)r * p.length + l) * width + o % step;
+            const int outs = spans(s->dst) * BLK, step = plain_dst ? BLK : 2 * BLK;
+            for (int k = 0; k < outs; k++) {
+                int o = k;
+                if (plain_src) {
+                    i = r / s->kh, ky = r % s->kh, kx = l * PER_WORD, next_x = 1;
+                } else {
+                    i = r / (s->kh * s->kw) * BLK + l * PER_WORD, next_i = 1;
+                    ky = r / s->kw % s->kh, kx = r % s->kw;
+                }
+                if (plain_dst) o = k / BLK, i += k % (BLK / PER_WORD) * PER_WORD;
+                const int width = plain_dst ? outs : (int)least(step, outs - k / step * step);
+                const size_t at = (plain_dst ? 0 : (size_t)(k / step) * p.runs * p.length * step) +
+                                  ((size_t)r * p.length + l) * width + (plain_dst ? k : k % step);
                 out[at] = make_word(direct_weight(s, w, o, i, ky, kx),
                                     direct_weight(s, w, o, i + next_i, ky, kx + next_x));
             }
@@ -139,7 +133,7 @@ static void direct_pack(const sn_own_spec *s, void *packed, const float *w) {
 
 static size_t direct_scratch_bytes(const sn_own_spec *s, int threads) {
     const direct_plan p = direct_cut(s);
-    return threads * (p.tile + p.sums + p.row) + 
+    return threads * (p.tile + p.sums + p.row) +
            (s->stats ? (size_t)s->dst.n * p.down * p.across * spans(s->dst) * sizeof(moments) : 0);
 }
 
@@ -267,81 +261,61 @@ static void direct_fetch(const sn_own_spec *s, const sn_own_args *a, const direc
         }
 }
 
-/* BLK vectors of BLK lanes, rows to columns. */
-INLINE void transpose(vf *v) {
-    vi low[4] = {}, high[4] = {}; /* for each distance: even and odd groups of lanes of two vectors */
-    for (int k = 0, d = 1; d < BLK; k++, d *= 2)
-        for (int l = 0; l < BLK; l++) {
-            low[k][l] = l & d ? BLK + l - d : l;
-            high[k][l] = l & d ? BLK + l : l + d;
-        }
+/* One step of a transposition: lanes 2^bit apart of two vectors, every other group
+   of 2^bit lanes of both, and the groups between. */
+INLINE void interleave(vf *a, vf *b, const int bit) {
+    vi low = {}, high = {};
+    for (int l = 0; l < BLK; l++) {
+        low[l] = l >> bit & 1 ? BLK + l - (1 << bit) : l;
+        high[l] = l >> bit & 1 ? BLK + l : l + (1 << bit);
+    }
+    const vf first = __builtin_shuffle(*a, *b, low);
+    *b = __builtin_shuffle(*a, *b, high);
+    *a = first;
+}
+#define LANE_BITS (BLK == 16 ? 4 : 3)
+
+/* The sums of the lanes of each of BLK / PER_WORD vectors: of those of each of
+   their pixels. */
+INLINE vf add_across(const float *from) {
+    vf v[BLK];
+#pragma GCC unroll 16
+    for (int k = 0; k < BLK / PER_WORD; k++) v[k] = load(from + k * BLK);
 #pragma GCC unroll 4
-    for (int k = 0; k < (BLK == 16 ? 4 : 3); k++)
-#pragma GCC unroll 16
-        for (int i = 0; i < BLK; i++)
-            if (!(i & 1 << k)) {
-                const vf a = v[i], b = v[i + (1 << k)];
-                v[i] = __builtin_shuffle(a, b, low[k]);
-                v[i + (1 << k)] = __builtin_shuffle(a, b, high[k]);
-            }
-}
-
-/* The same for results of few channels: words of one channel, or of a pair,
-   that follow each other along x. */
-static void direct_fetch_rows(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, direct_unit t,
-                              float *tile, float *row) {
-    const int rows = t.rows - 1 + s->kh, cols = t.cols - 1 + s->kw, plain_src = s->src.blk == 1;
-    const size_t map = (size_t)p->in_rows * p->in_pitch;
-    for (int m = 0; m < spans(s->src); m += plain_src ? PER_WORD : 1)
-        for (int y = 0; y < rows; y++) {
-            float *to = tile + (size_t)(plain_src ? m / PER_WORD : m * BLK / PER_WORD) * map + (size_t)y * p->in_pitch;
-            if (plain_src && !DOT2) {
-                fetch_row(to, s, a, t.image, m, t.y + y, t.x, cols);
-                continue;
-            }
-            fetch_row(row, s, a, t.image, m, t.y + y, t.x, cols);
-#if DOT2
-            if (plain_src) {
-                float *odd = row + p->in_cols + BLK;
-                memset(odd, 0, cols * sizeof *odd);
-                if (m + 1 < s->src.c) fetch_row(odd, s, a, t.image, m + 1, t.y + y, t.x, cols);
-                for (int x = 0; x < cols; x += BLK) store(to + x, make_words(load(row + x), load(odd + x)));
-                continue;
-            }
-#endif
-            for (int x = 0; x < cols; x += BLK) {
-                vf v[BLK];
-#pragma GCC unroll 16
-                for (int k = 0; k < BLK; k++) v[k] = load(row + (size_t)(x + k) * BLK);
-                transpose(v);
-#pragma GCC unroll 16
-                for (int k = 0; k < BLK; k += PER_WORD)
-                    store(to + k / PER_WORD * map + x, DOT2 ? make_words(v[k], v[k + DOT2]) : v[k]);
-            }
+    for (int bit = 0; bit < LANE_BITS - DOT2; bit++)
+#pragma GCC unroll 8
+        for (int k = 0; k < BLK / PER_WORD; k += 2 << bit) {
+            interleave(v + k, v + k + (1 << bit), bit);
+            v[k] += v[k + (1 << bit)];
         }
+#if DOT2
+    vi turn = {}; /* half a vector for each pixel of all vectors: into their order */
+    for (int l = 0; l < BLK; l++) turn[l] = l / 2 + l % 2 * (BLK / 2);
+    v[0] = __builtin_shuffle(v[0], turn);
+#endif
+    return v[0];
 }
 
-/* `vectors` vectors of pixels of `outs` channels, `pitch` floats from one
-   channel to the next. */
-INLINE void direct_vectors(float *out, size_t pitch, const float *in, const int *offsets, int runs, int length,
-                           const word *w, const int vectors, const int outs) {
+/* The products of `vectors` vectors of the source, a pixel or two each, with
+   `outs` channels: a vector for each, lanes not yet added up, of one channel
+   `pitch` floats after those of the channel before. */
+INLINE void direct_vectors(float *out, size_t pitch, const char *in, const int *offsets, int runs, const word *w,
+                           const int vectors, const int outs) {
     vf acc[DIRECT_VECTORS][4];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++)
 #pragma GCC unroll 4
         for (int o = 0; o < outs; o++) acc[v][o] = (vf){};
-    for (int r = 0; r < runs; r++) {
-        const float *x = in + offsets[r];
-        for (int l = 0; l < length; l++, x++, w += outs) {
-            vf k[4];
+    for (int r = 0; r < runs; r++, w += outs * BLK) {
+        const char *x = in + offsets[r];
+        vf k[4];
 #pragma GCC unroll 4
-            for (int o = 0; o < outs; o++) k[o] = broadcast_word(w + o);
+        for (int o = 0; o < outs; o++) k[o] = load((const float *)w + o * BLK);
 #pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++) {
-                const vf pixels = load(x + v * BLK);
+        for (int v = 0; v < vectors; v++) {
+            const vf pixels = load((const float *)x + v * BLK);
 #pragma GCC unroll 4
-                for (int o = 0; o < outs; o++) acc[v][o] = multiply_add(acc[v][o], pixels, k[o]);
-            }
+            for (int o = 0; o < outs; o++) acc[v][o] = multiply_add(acc[v][o], pixels, k[o]);
         }
     }
 #pragma GCC unroll 4
@@ -350,22 +324,19 @@ INLINE void direct_vectors(float *out, size_t pitch, const float *in, const int 
         for (int v = 0; v < vectors; v++) store(out + o * pitch + v * BLK, acc[v][o]);
 }
 
-#define DIRECT_VECTORS_RUN(count, outs)                                                              \
-    for (; vectors >= (count); vectors -= (count), out += (count) * BLK, in += (count) * BLK) \
-    direct_vectors(out, pitch, in, offsets, runs, length, w, count, outs)
-#define DIRECT_OUTS(name, outs)                                                                                \
-    static __attribute__((noinline)) void name(float *out, size_t pitch, const float *in, const int *offsets, \
-                                               int runs, int length, const word *w, int vectors) {            \
-        if ((outs) < 4) DIRECT_VECTORS_RUN(DIRECT_VECTORS, outs);                                                    \
-        DIRECT_VECTORS_RUN(DIRECT_VECTORS / 2, outs);                                                                \
-        DIRECT_VECTORS_RUN(1, outs);                                                                                 \
+#define DIRECT_OUTS(name, outs, most)                                                                              \
+    static __attribute__((noinline)) void name(float *out, size_t pitch, const char *in, const int *offsets,      \
+                                               int runs, const word *w, int vectors) {                            \
+        for (; vectors >= (most); vectors -= (most), out += (most) * BLK, in += (most) * 4 * BLK)                  \
+            direct_vectors(out, pitch, in, offsets, runs, w, most, outs);                                          \
+        for (; vectors > 0; vectors--, out += BLK, in += 4 * BLK)                                                  \
+            direct_vectors(out, pitch, in, offsets, runs, w, 1, outs);                                             \
     }
-DIRECT_OUTS(direct_vectors_1, 1)
-DIRECT_OUTS(direct_vectors_2, 2)
-DIRECT_OUTS(direct_vectors_3, 3)
-DIRECT_OUTS(direct_vectors_4, 4)
+DIRECT_OUTS(direct_vectors_1, 1, DIRECT_VECTORS)
+DIRECT_OUTS(direct_vectors_2, 2, DIRECT_VECTORS)
+DIRECT_OUTS(direct_vectors_3, 3, DIRECT_VECTORS)
+DIRECT_OUTS(direct_vectors_4, 4, DIRECT_VECTORS / 2)
 #undef DIRECT_OUTS
-#undef DIRECT_VECTORS_RUN
 
 /* Writes cols pixels of a row of channel o of the result, from column x on, out
    of the sums of their products. */
@@ -381,15 +352,22 @@ static void own_finish_plain(const sn_own_spec *s, const sn_own_args *a, int ima
 
 /* A unit of a result of few channels. */
 static void direct_unit_plain(const sn_own_spec *s, const sn_own_args *a, const direct_plan *p, const int *offsets,
-                              direct_unit t, const float *tile, float *sums) {
-    const int vectors = (t.cols + BLK - 1) / BLK;
+                              direct_unit t, const char *tile, float *sums, const source_ahead *ahead) {
+    const int vectors = (t.cols + BLK - 1) / BLK * (BLK / PER_WORD);
+    const size_t pitch = (size_t)p->cols * BLK;
     for (int y = 0; y < t.rows; y++) {
-        const float *in = tile + (size_t)y * p->in_pitch;
+        const char *in = tile + (size_t)y * p->in_pitch * p->in_bytes;
         (s->dst.c == 1   ? direct_vectors_1
          : s->dst.c == 2 ? direct_vectors_2
          : s->dst.c == 3 ? direct_vectors_3
-                         : direct_vectors_4)(sums, p->cols, in, offsets, p->runs, p->length, a->packed, vectors);
-        for (int o = 0; o < s->dst.c; o++) own_finish_plain(s, a, t.image, o, t.y + y, t.x, t.cols, sums + (size_t)o * p->cols);
+                         : direct_vectors_4)(sums, pitch, in, offsets, p->runs, a->packed, vectors);
+        for (int o = 0; o < s->dst.c; o++) {
+            float *of_channel = sums + o * pitch; /* each vector over those that it is the sums of */
+            for (int v = 0; v < vectors; v += BLK / PER_WORD)
+                store(of_channel + v * PER_WORD, add_across(of_channel + (size_t)v * BLK));
+            own_finish_plain(s, a, t.image, o, t.y + y, t.x, t.cols, of_channel);
+        }
+        read_ahead(ahead, y, t.rows);
     }
 }
 
@@ -445,12 +423,12 @@ static void direct_unit_blocked(const sn_own_spec *s, const sn_own_args *a, cons
 static void direct_run(const sn_own_spec *s, const sn_own_args *a) {
     const direct_plan p = direct_cut(s);
     const size_t per_image = (size_t)p.down * p.across, units = per_image * s->dst.n;
-    const int plain_dst = s->dst.blk == 1, per_map = plain_dst || s->src.blk == 1 ? s->kh : s->kh * s->kw;
+    const int plain_dst = s->dst.blk == 1, per_map = s->src.blk == 1 ? s->kh : s->kh * s->kw;
     const int streamed = !plain_dst && worth_streaming_map(a->dst, s->dst);
-    int offsets[p.runs]; /* in a tile: in floats for few channels, else in bytes */
+    int offsets[p.runs]; /* in a tile, in bytes */
     for (int r = 0; r < p.runs; r++) {
         const int tap = r % per_map, ky = tap / (per_map / s->kh), kx = tap % (per_map / s->kh);
-        offsets[r] = ((r / per_map * p.in_rows + ky) * p.in_pitch + kx) * (plain_dst ? 1 : p.in_bytes);
+        offsets[r] = ((r / per_map * p.in_rows + ky) * p.in_pitch + kx) * p.in_bytes;
     }
 #pragma omp parallel
     {
@@ -461,19 +439,17 @@ static void direct_run(const sn_own_spec *s, const sn_own_args *a) {
         for (size_t u = units * me / threads; u < units * (me + 1) / threads; u++) {
             const direct_unit t = direct_unit_number(s, &p, u);
             if (s->stats) memset(found + u * spans(s->dst), 0, spans(s->dst) * sizeof *found);
-            if (plain_dst) {
-                direct_fetch_rows(s, a, &p, t, (float *)tile, row);
-                direct_unit_plain(s, a, &p, offsets, t, (float *)tile, sums);
-            } else {
-                direct_fetch(s, a, &p, t, tile, row);
-                source_ahead ahead = {0};
-                if (s->src.blk != 1 && u + 1 < units * (me + 1) / threads) {
-                    const direct_unit n = direct_unit_number(s, &p, u + 1);
-                    ahead = source_rows(s, a, n.image, n.y * s->stride, (n.rows - 1) * s->stride + s->kh, n.x * s->stride,
-                                        (n.cols - 1) * s->stride + s->kw);
-                }
-                direct_unit_blocked(s, a, &p, offsets, t, tile, sums, found + u * spans(s->dst), streamed, &ahead);
+            direct_fetch(s, a, &p, t, tile, row);
+            source_ahead ahead = {0};
+            if (s->src.blk != 1 && u + 1 < units * (me + 1) / threads) {
+                const direct_unit n = direct_unit_number(s, &p, u + 1);
+                ahead = source_rows(s, a, n.image, n.y * s->stride, (n.rows - 1) * s->stride + s->kh, n.x * s->stride,
+                                    (n.cols - 1) * s->stride + s->kw);
             }
+            if (plain_dst)
+                direct_unit_plain(s, a, &p, offsets, t, tile, sums, &ahead);
+            else
+                direct_unit_blocked(s, a, &p, offsets, t, tile, sums, found + u * spans(s->dst), streamed, &ahead);
         }
 #pragma omp barrier
         if (s->stats) moments_finish(found, per_image, s->dst, s->eps, a->mean, a->invstd);
@@ -482,7 +458,7 @@ static void direct_run(const sn_own_spec *s, const sn_own_args *a) {
 
 static int direct_takes(const sn_own_spec *s) {
     if (s->kh > DIRECT_MAX_KERNEL || s->kw > DIRECT_MAX_KERNEL || s->stride > 2) return 0;
-    if (s->dst.blk == 1) return s->dst.c <= 4 && s->stride == 1 && !s->stats;
+    if (s->dst.blk == 1) return s->dst.c <= 4 && s->src.blk != 1 && s->stride == 1 && !s->stats;
     return 1;
 }
 
