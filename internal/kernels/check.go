@@ -141,6 +141,120 @@ func CheckBiasBackward(db, ddst Array) error {
 	return distinct("bias backward", []Array{db}, ddst)
 }
 
+// Shape is the shape of what r makes of a source.
+func (r Read) Shape(src Shape) Shape {
+	up := max(1, r.Upsample)
+	return Shape{src.N, src.C, src.H*up + r.Pad.Top + r.Pad.Bottom, src.W*up + r.Pad.Left + r.Pad.Right}
+}
+
+// Plain says that r takes a source as it is.
+func (r Read) Plain() bool {
+	return r.Mean == nil && !r.ReLU && r.Upsample <= 1 && r.Pad == Padding{}
+}
+
+// check checks how a source is read, and that this has a shape.
+func (r Read) check(kernel string, src Array) error {
+	s := src.Shape()
+	set := 0
+	for _, a := range []Array{r.Mean, r.InvStd, r.Gamma, r.Beta} {
+		if a != nil {
+			set++
+		}
+	}
+	switch set {
+	case 0:
+	case 4:
+		if err := shapesEqual(kernel, r.Mean, r.InvStd); err != nil {
+			return err
+		}
+		if m := r.Mean.Shape(); m != Vector(s.C) {
+			if err := expect(kernel, "statistics of a source", r.Mean, Norm{}.Stats(s)); err != nil {
+				return err
+			}
+		}
+		for _, a := range []Array{r.Gamma, r.Beta} {
+			if err := expect(kernel, "scale or shift of a source", a, Vector(s.C)); err != nil {
+				return err
+			}
+		}
+	default:
+		return fmt.Errorf("%s: a source has %d of the 4 arrays of a normalisation", kernel, set)
+	}
+	if r.Upsample < 0 {
+		return fmt.Errorf("%s: upsampling by %d", kernel, r.Upsample)
+	}
+	if err := CheckShape(r.Shape(s)); err != nil {
+		return fmt.Errorf("%s: source with its border: %w", kernel, err)
+	}
+	switch r.Mode {
+	case PadZero, PadEdge:
+	case PadReflect:
+		h, w := s.H*max(1, r.Upsample), s.W*max(1, r.Upsample)
+		if p := r.Pad; max(p.Top, p.Bottom) >= h || max(p.Left, p.Right) >= w {
+			return fmt.Errorf("%s: a reflected border %+v needs a map larger than %d×%d", kernel, p, w, h)
+		}
+	default:
+		return fmt.Errorf("%s: unknown mode %d of a border", kernel, int(r.Mode))
+	}
+	return nil
+}
+
+// CheckFusedConv checks a convolution with a fused read and statistics. mean
+// and invstd may be nil, and so may bias.
+func CheckFusedConv(dst, mean, invstd, src Array, r Read, w, bias Array, c Conv, n Norm) error {
+	if err := r.check("fused conv", src); err != nil {
+		return err
+	}
+	if c.Pad != (Padding{}) {
+		return fmt.Errorf("fused conv: padding %+v beside the border of the source", c.Pad)
+	}
+	if err := checkConvShapes(dst.Shape(), r.Shape(src.Shape()), w.Shape(), c); err != nil {
+		return fmt.Errorf("fused %w", err)
+	}
+	if bias != nil {
+		if err := expect("fused conv", "bias", bias, Vector(dst.Shape().C)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case (mean == nil) != (invstd == nil):
+		return errors.New("fused conv: one of the two statistics is missing")
+	case mean == nil:
+	case c.ReLU:
+		return errors.New("fused conv: statistics are of a result without ReLU")
+	case n.Batch:
+		return errors.New("fused conv: statistics over a batch")
+	case !(n.Eps > 0):
+		return fmt.Errorf("fused conv: epsilon %g is not above 0", n.Eps)
+	default:
+		for _, a := range []Array{mean, invstd} {
+			if err := expect("fused conv", "statistics", a, n.Stats(dst.Shape())); err != nil {
+				return err
+			}
+		}
+	}
+	return distinct("fused conv", []Array{dst, mean, invstd}, src, r.Mean, r.InvStd, r.Gamma, r.Beta, w, bias)
+}
+
+// CheckFusedSum checks a sum of fused reads.
+func CheckFusedSum(dst Array, srcs []Array, rs []Read) error {
+	if len(srcs) < 1 || len(srcs) > 2 || len(srcs) != len(rs) {
+		return fmt.Errorf("fused sum: %d sources and %d ways to read them", len(srcs), len(rs))
+	}
+	for i, r := range rs {
+		if err := r.check("fused sum", srcs[i]); err != nil {
+			return err
+		}
+		if want := r.Shape(srcs[i].Shape()); dst.Shape() != want {
+			return fmt.Errorf("fused sum: result has shape %v, not %v", dst.Shape(), want)
+		}
+		if err := distinct("fused sum", []Array{dst}, srcs[i], r.Mean, r.InvStd, r.Gamma, r.Beta); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func checkConvShapes(dst, src, w Shape, c Conv) error {
 	p := c.Pad
 	switch {

@@ -102,6 +102,15 @@ type Device interface {
 	// unless db is nil. A transposed convolution layer swaps ddst and src and
 	// takes its bias gradient from BiasBackward.
 	ConvBackwardWeights(dw, db, ddst, src Array, c Conv) (Kernel, error)
+	// FusedConv is a convolution that normalises, enlarges and pads its source
+	// as it reads it, and takes the statistics of its result as it writes it:
+	// dst = w ⋆ r(src) + bias, with c.ReLU followed by max(0, ·). mean and
+	// invstd receive the statistics that Norm with n would take of dst; both
+	// may be nil, and must be with c.ReLU. bias may be nil.
+	FusedConv(dst, mean, invstd, src Array, r Read, w, bias Array, c Conv, n Norm) (Kernel, error)
+	// FusedSum is the sum of one or two sources, each read in its own way:
+	// dst = r₀(src₀) + r₁(src₁).
+	FusedSum(dst Array, srcs []Array, rs []Read) (Kernel, error)
 	// BiasBackward sums ddst over everything but the channels.
 	BiasBackward(db, ddst Array) (Kernel, error)
 

@@ -136,7 +136,7 @@ func norm(s kernels.Shape, n kernels.Norm, mean, std float32) []call {
 			return d.Norm(a[0], a[1], a[2], a[3], a[4], a[5], n)
 		},
 		fill: func(_ *rand.Rand, v [][]float32) { source(v[3]) },
-		scale: func(v [][]float64) []float64 {
+		scale: func(v [][]float64, _ []float64) []float64 {
 			invstd, src, gamma, beta := largest(v[2]), largest(v[3]), largest(v[4]), largest(v[5])
 			// The mean is as exact as its own size allows, which the division
 			// by a small deviation magnifies.
@@ -165,7 +165,7 @@ func norm(s kernels.Shape, n kernels.Norm, mean, std float32) []call {
 				}
 			}
 		},
-		scale: func(v [][]float64) []float64 {
+		scale: func(v [][]float64, _ []float64) []float64 {
 			ddst, gamma, invstd := largest(v[3]), largest(v[5]), largest(v[8])
 			rounding := largest(v[4]) * invstd / 10
 			sum := ddst * float64(s.Elements()/s.C)
@@ -257,7 +257,7 @@ func tanh(s kernels.Shape, scale, offset float32) []call {
 			return d.Tanh(a[0], a[1], scale, offset)
 		},
 		fill: func(r *rand.Rand, v [][]float32) { v[1][r.IntN(len(v[1]))] *= 100 }, // saturated
-		scale: func([][]float64) []float64 {
+		scale: func([][]float64, []float64) []float64 {
 			return []float64{math.Abs(float64(scale)) + math.Abs(float64(offset)), 0}
 		},
 	}, {
@@ -271,7 +271,7 @@ func tanh(s kernels.Shape, scale, offset float32) []call {
 				v[2][i] = scale*float32(math.Tanh(float64(x))) + offset
 			}
 		},
-		scale: func(v [][]float64) []float64 {
+		scale: func(v [][]float64, _ []float64) []float64 {
 			return []float64{largest(v[1]) * (math.Abs(float64(scale)) + math.Abs(float64(offset))), 0, 0}
 		},
 	}}
@@ -444,7 +444,7 @@ func adam(h kernels.Adam, squares float32, shapes ...kernels.Shape) call {
 				}
 			}
 		},
-		scale: func(v [][]float64) []float64 {
+		scale: func(v [][]float64, _ []float64) []float64 {
 			scale := make([]float64, len(v))
 			for i, v := range v {
 				scale[i] = largest(v)

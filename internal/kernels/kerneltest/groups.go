@@ -44,6 +44,8 @@ func groups() []suite {
 	for _, c := range convolutions() {
 		add("Conv", c.all()...)
 	}
+	add("FusedConv", fusedConvs()...)
+	add("FusedSum", fusedSums()...)
 	for _, s := range shapes {
 		add("BiasBackward", biasBackward(s))
 	}
@@ -222,6 +224,29 @@ func testRandom(t *testing.T, d kernels.Device, tol Tolerance) {
 			c.kh, c.kw = 1, 1
 		}
 		check(t, c.all()...)
+	}))
+	t.Run("FusedConv", rapid.MakeCheck(func(t *rapid.T) {
+		s := shape.Draw(t, "source")
+		r := drawRead(t, s)
+		in := r.Shape(s)
+		c := convolution{
+			n: s.N, in: s.C, out: rapid.IntRange(1, 40).Draw(t, "out"), h: s.H, w: s.W,
+			kh: rapid.IntRange(1, min(4, in.H)).Draw(t, "kh"), kw: rapid.IntRange(1, min(4, in.W)).Draw(t, "kw"),
+			Conv:        kernels.Conv{Stride: rapid.IntRange(1, 3).Draw(t, "stride"), Frozen: rapid.Bool().Draw(t, "frozen")},
+			withoutBias: rapid.Bool().Draw(t, "without bias"),
+		}
+		statistics := rapid.Bool().Draw(t, "statistics")
+		c.ReLU = !statistics && rapid.Bool().Draw(t, "relu")
+		check(t, fusedConv(c, r, statistics))
+	}))
+	t.Run("FusedSum", rapid.MakeCheck(func(t *rapid.T) {
+		s := shape.Draw(t, "source")
+		r := drawRead(t, s)
+		dst := r.Shape(s)
+		check(t, fusedSum(dst, r))
+		other := read{normalise: rapid.Bool().Draw(t, "normalise other")}
+		other.Read.Pad = kernels.Padding{Top: rapid.IntRange(-3, min(1, dst.H-1)).Draw(t, "top of other")}
+		check(t, fusedSum(dst, r, other), fusedSum(dst, other, r))
 	}))
 	t.Run("Maps", rapid.MakeCheck(func(t *rapid.T) {
 		s := shape.Draw(t, "source")

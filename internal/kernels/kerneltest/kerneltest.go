@@ -72,6 +72,7 @@ type operand struct {
 	parameter        bool
 	read, write      bool
 	constant, absent bool
+	ofMap            bool // a parameter as exact as a feature map
 }
 
 func activation(s kernels.Shape) operand { return operand{shape: s, read: true} }
@@ -100,8 +101,10 @@ type call struct {
 	derive func(v [][]float32)
 	// scale returns the natural scale of each operand, from the values of all
 	// after a launch. Without it the scale is the largest element that the
-	// kernel makes of the absolute values.
-	scale func(v [][]float64) []float64
+	// kernel makes of the absolute values, which scale is given where added
+	// changes them so that the kernel subtracts none.
+	scale func(v [][]float64, terms []float64) []float64
+	added func(v [][]float32)
 }
 
 // check runs the call twice on the same values, which must give the same bits,
@@ -118,13 +121,17 @@ func (c call) check(t tester, d kernels.Device, tol Tolerance, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	values := c.values(r, d.Info())
 	first := c.launch(t, d, a, k, values)
-	var scale []float64
-	if c.scale == nil {
-		for _, v := range c.reference(t, absolute(values)) {
-			scale = append(scale, largest(v))
+	var terms []float64
+	if c.scale == nil || c.added != nil {
+		abs := absolute(values)
+		if c.added != nil {
+			c.added(abs)
+		}
+		for _, v := range c.reference(t, abs) {
+			terms = append(terms, largest(v))
 		}
 	}
-	c.compare(t, tol, scale, values, first)
+	c.compare(t, tol, terms, values, first)
 	for i, again := range c.launch(t, d, a, k, values) {
 		for j, v := range again {
 			if math.Float32bits(v) != math.Float32bits(first[i][j]) {
@@ -138,7 +145,7 @@ func (c call) check(t tester, d kernels.Device, tol Tolerance, seed uint64) {
 			others[i] = values[i]
 		}
 	}
-	c.compare(t, tol, scale, others, c.launch(t, d, a, k, others))
+	c.compare(t, tol, terms, others, c.launch(t, d, a, k, others))
 }
 
 func (c call) arrays(t tester, d kernels.Device) []kernels.Array {
@@ -258,18 +265,19 @@ func (c call) reference(t tester, values [][]float32) [][]float64 {
 	return after
 }
 
-func (c call) compare(t tester, tol Tolerance, scale []float64, before, after [][]float32) {
+func (c call) compare(t tester, tol Tolerance, terms []float64, before, after [][]float32) {
 	t.Helper()
 	want := c.reference(t, before)
+	scale := terms
 	if c.scale != nil {
-		scale = c.scale(want)
+		scale = c.scale(want, terms)
 	}
 	for i, o := range c.operands {
 		relative := tol.Rest
 		if c.conv {
 			relative = tol.Conv
 		}
-		if !o.parameter {
+		if !o.parameter || o.ofMap {
 			relative += tol.Rounding
 		}
 		if !o.write {

@@ -14,6 +14,8 @@ CALL(pad, (const sn_kernels *k, void *dst, const void *src, sn_dims d, int mode,
 CALL(pad_backward, (const sn_kernels *k, void *dsrc, const void *ddst, sn_dims d, int mode, sn_border b), (dsrc, ddst, d, mode, b))
 CALL(norm, (const sn_kernels *k, void *dst, void *mean, void *invstd, const void *src, const void *gamma, const void *beta, sn_dims d, float eps, int batch, int relu),
      (dst, mean, invstd, src, gamma, beta, d, eps, batch, relu))
+CALL(statistics, (const sn_kernels *k, void *mean, void *invstd, const void *src, sn_dims d, float eps), (mean, invstd, src, d, eps))
+CALL(read_affine, (const sn_kernels *k, void *scale, void *shift, const void *mean, const void *invstd, const void *gamma, const void *beta, int n, int c, int stats_n), (scale, shift, mean, invstd, gamma, beta, n, c, stats_n))
 CALL(norm_backward, (const sn_kernels *k, void *dsrc, void *dgamma, void *dbeta, const void *ddst, const void *src, const void *gamma, const void *beta, const void *mean, const void *invstd, sn_dims d, int batch, int relu, void *scratch),
      (dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean, invstd, d, batch, relu, scratch))
 CALL(affine, (const sn_kernels *k, void *dst, const void *src, const void *scale, const void *shift, sn_dims d), (dst, src, scale, shift, d))
@@ -24,6 +26,7 @@ CALL(relu_backward, (const sn_kernels *k, void *dsrc, const void *ddst, const vo
 CALL(tanh, (const sn_kernels *k, void *dst, const void *src, float scale, float offset, sn_dims d), (dst, src, scale, offset, d))
 CALL(tanh_backward, (const sn_kernels *k, void *dsrc, const void *ddst, const void *dst, float scale, float offset, sn_dims d), (dsrc, ddst, dst, scale, offset, d))
 CALL(sum, (const sn_kernels *k, void *dst, const void *const *srcs, const void *weights, int nsrcs, size_t n), (dst, srcs, weights, nsrcs, n))
+CALL(fused_sum, (const sn_kernels *k, void *dst, sn_dims d, const sn_source *s, int sources), (dst, d, s, sources))
 CALL(upsample, (const sn_kernels *k, void *dst, const void *src, sn_dims d, int factor), (dst, src, d, factor))
 CALL(upsample_backward, (const sn_kernels *k, void *dsrc, const void *ddst, sn_dims d, int factor), (dsrc, ddst, d, factor))
 CALL(pool, (const sn_kernels *k, void *dst, const void *src, sn_dims d, int kind), (dst, src, d, kind))

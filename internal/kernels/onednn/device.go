@@ -168,6 +168,11 @@ type Device struct {
 	free    []*block
 	closed  bool
 	cleanup []func() // frees what kernels hold; runs on the device's thread
+
+	// What composed convolutions read; see stage. The pointer is the device
+	// thread's alone.
+	staged      unsafe.Pointer
+	stagedBytes int
 }
 
 var _ kernels.Device = (*Device)(nil)
@@ -227,17 +232,8 @@ func (d *Device) newArray(s kernels.Shape, parameter bool) (*array, error) {
 	if err := kernels.CheckShape(s); err != nil {
 		return nil, err
 	}
-	a := &array{shape: s, owner: d, table: d.table}
-	if parameter {
-		a.dims = C.sn_dims{C.int(s.N), C.int(s.C), C.int(s.H), C.int(s.W), 1}
-	} else {
-		a.dims = d.dims(s)
-	}
-	if a.dims.blk == 1 {
-		a.table = d.table.plain
-	}
-	a.count = C.sn_count(a.dims)
-	bytes := int(a.count) * int(a.table.size)
+	a := d.lay(s, parameter)
+	bytes := a.bytes()
 	if !parameter {
 		bytes = roundUp(bytes)
 	}
@@ -248,6 +244,23 @@ func (d *Device) newArray(s kernels.Shape, parameter bool) (*array, error) {
 	a.block, a.data = b, b.data
 	return a, nil
 }
+
+// lay makes an array without memory.
+func (d *Device) lay(s kernels.Shape, parameter bool) *array {
+	a := &array{shape: s, owner: d, table: d.table}
+	if parameter {
+		a.dims = C.sn_dims{C.int(s.N), C.int(s.C), C.int(s.H), C.int(s.W), 1}
+	} else {
+		a.dims = d.dims(s)
+	}
+	if a.dims.blk == 1 {
+		a.table = d.table.plain
+	}
+	a.count = C.sn_count(a.dims)
+	return a
+}
+
+func (a *array) bytes() int { return int(a.count) * int(a.table.size) }
 
 // roundUp makes maps that differ by a border fit into each other's blocks, at
 // the price of an eighth more memory at the most.
@@ -281,7 +294,7 @@ func (d *Device) take(bytes int, parameter bool) (*block, error) {
 	b := &block{bytes: bytes, parameter: parameter}
 	b.data = C.sn_alloc(C.size_t(bytes + slack))
 	if b.data == nil {
-		return nil, fmt.Errorf("out of memory: %d MiB were asked for, %d MiB are held; a smaller batch or picture needs less", bytes>>20, d.held.Load()>>20)
+		return nil, d.outOfMemory(bytes)
 	}
 	if parameter {
 		C.memset(b.data, 0, C.size_t(bytes+slack))
@@ -289,6 +302,10 @@ func (d *Device) take(bytes int, parameter bool) (*block, error) {
 	d.hold(int64(bytes + slack))
 	d.blocks = append(d.blocks, b)
 	return b, nil
+}
+
+func (d *Device) outOfMemory(bytes int) error {
+	return fmt.Errorf("out of memory: %d MiB were asked for, %d MiB are held; a smaller batch or picture needs less", bytes>>20, d.held.Load()>>20)
 }
 
 // Release lets later arrays of the same device or scope share a's memory.

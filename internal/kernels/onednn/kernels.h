@@ -31,6 +31,15 @@ typedef struct { int top, bottom, left, right; } sn_border;
 enum { SN_PAD_ZERO = 0, SN_PAD_REFLECT = 1, SN_PAD_EDGE = 2 };
 enum { SN_POOL_MAX = 0, SN_POOL_AVG = 1 };
 
+/* A source and how it is read: see kernels.Read. */
+typedef struct {
+    const void *src;            /* a map of dims d */
+    sn_dims d;
+    const float *scale, *shift; /* as read_affine makes them, or NULL */
+    int relu, up, mode;         /* up is 1 or more */
+    sn_border pad;              /* of the upsampled map; negative amounts crop */
+} sn_source;
+
 typedef struct {
     double lr, beta1, beta2, eps, clip_norm; /* clip_norm 0 is off */
     int step;                                /* from 1 */
@@ -53,6 +62,12 @@ typedef struct sn_kernels {
     /* mean and invstd: n*c values, or c with batch. */
     void (*norm)(void *dst, float *mean, float *invstd, const void *src, const float *gamma,
                  const float *beta, sn_dims d, float eps, int batch, int relu);
+    /* what norm without batch leaves in mean and invstd */
+    void (*statistics)(float *mean, float *invstd, const void *src, sn_dims d, float eps);
+    /* Norm as scale*x + shift: for each of n images c values, and zeros up to a
+       multiple of 16. stats_n is the number of images in mean and invstd, 1 or n. */
+    void (*read_affine)(float *scale, float *shift, const float *mean, const float *invstd, const float *gamma,
+                        const float *beta, int n, int c, int stats_n);
     /* scratch: 2*n*ceil16(c) + 64 floats */
     void (*norm_backward)(void *dsrc, float *dgamma, float *dbeta, const void *ddst, const void *src,
                           const float *gamma, const float *beta, const float *mean, const float *invstd,
@@ -69,6 +84,8 @@ typedef struct sn_kernels {
     void (*tanh)(void *dst, const void *src, float scale, float offset, sn_dims d);
     void (*tanh_backward)(void *dsrc, const void *ddst, const void *dst, float scale, float offset, sn_dims d);
     void (*sum)(void *dst, const void *const *srcs, const float *weights, int nsrcs, size_t count);
+    /* dst, a map of dims d, is what is read of one source or the sum of two */
+    void (*fused_sum)(void *dst, sn_dims d, const sn_source *s, int sources);
 
     /* d is the small map */
     void (*upsample)(void *dst, const void *src, sn_dims d, int factor);

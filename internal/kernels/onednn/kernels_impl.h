@@ -284,7 +284,8 @@ INLINE size_t stats_at(const grouping *gr, size_t g, sn_dims d) {
     return gr->batch ? 0 : g / gr->spans * d.c;
 }
 
-/* Normalises part p of group g, whose moments are m. */
+/* Writes the statistics of group g, whose moments are m, and normalises part p
+   of it to dst unless that is NULL. */
 static void norm_part(const norm_args *a, const moments *m, size_t g, size_t p) {
     const int span = (int)(g % a->gr.spans);
     float mean[BLK], low[BLK], invstd[BLK];
@@ -297,6 +298,7 @@ static void norm_part(const norm_args *a, const moments *m, size_t g, size_t p) 
         put_channel_values(a->mean + stats_at(&a->gr, g, a->d), mean, a->d, span);
         put_channel_values(a->invstd + stats_at(&a->gr, g, a->d), invstd, a->d, span);
     }
+    if (!a->dst) return;
     const vf centre = load(mean), scale = channel_values(a->gamma, a->d, span) * load(invstd);
     const vf shift = channel_values(a->beta, a->d, span) - load(low) * scale;
     EACH_STRETCH(a->gr, g, p) {
@@ -310,20 +312,17 @@ static void norm_part(const norm_args *a, const moments *m, size_t g, size_t p) 
     stream_end(a->streamed);
 }
 
-static void k_norm(void *dst, float *mean, float *invstd, const void *src, const float *gamma, const float *beta,
-                   sn_dims d, float eps, int batch, int relu) {
-    const norm_args a = {src, gamma, beta, dst, mean, invstd, d, group_maps(d, batch),
-                         eps, relu,  worth_streaming_map(dst, d)};
-    const size_t parts = a.gr.parts, tasks = a.gr.groups * parts;
+static void norm(const norm_args *a) {
+    const size_t parts = a->gr.parts, tasks = a->gr.groups * parts;
     moments partial[parts > 1 ? tasks : 1];
-#pragma omp parallel if (WORTH_THREADS(sn_count(d)))
+#pragma omp parallel if (WORTH_THREADS(sn_count(a->d)))
     {
 #pragma omp for schedule(static)
         for (size_t t = 0; t < tasks; t++) {
             moments m;
-            part_moments(&m, src, &a.gr, t / parts, t % parts, d.blk);
+            part_moments(&m, a->src, &a->gr, t / parts, t % parts, a->d.blk);
             if (parts == 1)
-                norm_part(&a, &m, t, 0);
+                norm_part(a, &m, t, 0);
             else
                 partial[t] = m;
         }
@@ -334,10 +333,19 @@ static void k_norm(void *dst, float *mean, float *invstd, const void *src, const
                 moments m = {0};
                 for (size_t p = 0; p < parts; p++)
                     merge_moments(&m, of_group[p].n, of_group[p].mean, of_group[p].m2);
-                norm_part(&a, &m, t / parts, t % parts);
+                norm_part(a, &m, t / parts, t % parts);
             }
         }
     }
+}
+
+static void k_norm(void *dst, float *mean, float *invstd, const void *src, const float *gamma, const float *beta,
+                   sn_dims d, float eps, int batch, int relu) {
+    norm(&(norm_args){src, gamma, beta, dst, mean, invstd, d, group_maps(d, batch), eps, relu, worth_streaming_map(dst, d)});
+}
+
+static void k_statistics(float *mean, float *invstd, const void *src, sn_dims d, float eps) {
+    norm(&(norm_args){.src = src, .mean = mean, .invstd = invstd, .d = d, .gr = group_maps(d, 0), .eps = eps});
 }
 
 /* The sums that a group's gradient needs: of ddst, and of ddst·(src-mean). */
@@ -617,6 +625,8 @@ static void k_sum(void *dst, const void *const *srcs, const float *weights, int 
         stream_end(streamed);
     }
 }
+
+#include "kernels_fused.h"
 
 /* ---- sampling ---- */
 
@@ -1135,6 +1145,8 @@ const sn_kernels SN_TABLE = {
     .pad = k_pad,
     .pad_backward = k_pad_backward,
     .norm = k_norm,
+    .statistics = k_statistics,
+    .read_affine = k_read_affine,
     .norm_backward = k_norm_backward,
     .affine = k_affine,
     .add_bias = k_add_bias,
@@ -1144,6 +1156,7 @@ const sn_kernels SN_TABLE = {
     .tanh = k_tanh,
     .tanh_backward = k_tanh_backward,
     .sum = k_sum,
+    .fused_sum = k_fused_sum,
     .upsample = k_upsample,
     .upsample_backward = k_upsample_backward,
     .pool = k_pool,

@@ -10,9 +10,14 @@ func (d *Device[T]) Conv(dst, src, w, bias kernels.Array, c kernels.Conv) (kerne
 	if err := o.verify(func() error { return kernels.CheckConv(dst, src, w, bias, c) }); err != nil {
 		return nil, err
 	}
+	run := d.conv(y, x, k, b, c)
+	return d.launch(func() error { run(); return nil }), nil
+}
+
+func (d *Device[T]) conv(y, x, k, b *array[T], c kernels.Conv) func() {
 	in, out, ker := x.shape, y.shape, k.shape
 	rows := d.scratch(out.W)
-	return d.each(out.N*out.H*out.C, func(worker, item int) {
+	return d.split(out.N*out.H*out.C, func(worker, item int) {
 		// Neighbouring items read the same rows of the source.
 		n, oy, oc := item/(out.H*out.C), item/out.C%out.H, item%out.C
 		acc := rows[worker]
@@ -41,7 +46,7 @@ func (d *Device[T]) Conv(dst, src, w, bias kernels.Array, c kernels.Conv) (kerne
 			}
 			row[i] = T(v)
 		}
-	}), nil
+	})
 }
 
 // ConvBackwardData is the gradient of Conv for its source plus bias: the

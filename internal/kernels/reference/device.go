@@ -30,6 +30,7 @@ type Device[T Float] struct {
 	closed  bool
 	held    int64        // bytes of the blocks that this device or scope made
 	free    [][]T        // blocks of released arrays
+	staged  []T          // what a fused convolution reads; see stage
 	shared  *shared      // one for a device and all of its scopes
 	scopes  []*Device[T] // opened from this device and perhaps still open
 }
@@ -277,7 +278,7 @@ func (d *Device[T]) release() {
 		s.release()
 	}
 	d.account(-d.held)
-	d.closed, d.free, d.scopes = true, nil, nil
+	d.closed, d.free, d.staged, d.scopes = true, nil, nil, nil
 }
 
 var errClosed = errors.New("reference device: used after Close")

@@ -18,21 +18,7 @@ func (d *Device[T]) Norm(dst, mean, invstd, src, gamma, beta kernels.Array, n ke
 	return d.each(m.shape.Elements(), func(_, group int) {
 		c := group % x.shape.C
 		first, end := images(group, x.shape, n)
-		count := float64((end - first) * x.shape.H * x.shape.W)
-		sum := 0.0
-		for i := first; i < end; i++ {
-			for _, v := range x.plane(i, c) {
-				sum += float64(v)
-			}
-		}
-		mean := sum / count
-		sum = 0
-		for i := first; i < end; i++ {
-			for _, v := range x.plane(i, c) {
-				sum += (float64(v) - mean) * (float64(v) - mean)
-			}
-		}
-		invstd := 1 / math.Sqrt(sum/count+float64(n.Eps))
+		mean, invstd := statistics(x, group, n)
 		m.data[group], r.data[group] = T(mean), T(invstd)
 		scale, shift := float64(g.data[c])*invstd, float64(b.data[c])
 		for i := first; i < end; i++ {
@@ -46,6 +32,27 @@ func (d *Device[T]) Norm(dst, mean, invstd, src, gamma, beta kernels.Array, n ke
 			}
 		}
 	}), nil
+}
+
+// statistics returns the mean and 1/√(variance + n.Eps) of a group.
+func statistics[T Float](x *array[T], group int, n kernels.Norm) (mean, invstd float64) {
+	c := group % x.shape.C
+	first, end := images(group, x.shape, n)
+	count := float64((end - first) * x.shape.H * x.shape.W)
+	sum := 0.0
+	for i := first; i < end; i++ {
+		for _, v := range x.plane(i, c) {
+			sum += float64(v)
+		}
+	}
+	mean = sum / count
+	sum = 0
+	for i := first; i < end; i++ {
+		for _, v := range x.plane(i, c) {
+			sum += (float64(v) - mean) * (float64(v) - mean)
+		}
+	}
+	return mean, 1 / math.Sqrt(sum/count+float64(n.Eps))
 }
 
 // images is the range of images that share one group of statistics.
