@@ -16,8 +16,10 @@ net, x = common.transformer_net().eval(), 255 * torch.rand(1, 3, height, width)
 if a.channels_last:
     net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
 if a.compile:
+    import torch._inductor.config
+    torch._inductor.config.freezing = True  # weights are constants: packed once
     net = torch.compile(net)
 autocast = torch.autocast('cpu', torch.bfloat16) if a.bf16 else contextlib.nullcontext()
-with torch.no_grad(), autocast:
+with torch.inference_mode(), autocast:
     seconds = common.measure(lambda: net(x), 1, a.runs)
 common.report(seconds, 1, runs=a.runs, threads=a.threads, width=width, height=height, version=torch.__version__)
