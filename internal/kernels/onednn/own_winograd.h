@@ -77,18 +77,15 @@ INLINE void wino_result(vf y[4], const vf m[6], const int first, const int last)
 #define WINO_PITCH ((4 * WINO_LINE + 2) * BLK)
 /* Words of a block of channels. */
 #define WINO_WORDS (BLK / PER_WORD)
-#ifndef WINO_TILES
-#define WINO_TILES (BLK == 16 ? 28 : 30)
-#endif
-#ifndef WINO_CHUNK
-#define WINO_CHUNK 2
-#endif
-#ifndef WINO_SHARED
-#define WINO_SHARED ((size_t)12 << 20)
-#endif
-#ifndef WINO_GROUP
+/* Tiles of a block. More would read the weights less often, but leave the
+   caches: what one pair of blocks of the result needs of a block is to fit in
+   the second level. */
+#define WINO_TILES (BLK == 16 ? WINO_ROWS : 5 * WINO_ROWS)
+/* From this many bytes on weights do not stay in the third-level cache beside
+   all else: then the threads go through them together, each its own part, for
+   as many blocks as have their source transformed in WINO_GROUP bytes. */
+#define WINO_SHARED ((size_t)8 << 20)
 #define WINO_GROUP ((size_t)10 << 20)
-#endif
 
 /* How a convolution is cut, by shapes alone, so that statistics do not depend
    on the number of threads. */
@@ -98,7 +95,7 @@ typedef struct {
     int across, tiles;       /* tiles of an image, line by line */
     int blocks, most;        /* blocks of tiles of an image; tiles of the largest */
     int maps, pairs;         /* blocks of channels of the source; pairs of them of the result */
-    int chunk, chunks;       /* pairs that are multiplied at a time; chunks of a phase */
+    int steps;               /* pairs of all phases */
     int group;               /* blocks whose source the threads share; 0: each thread does its own */
     size_t source, product;  /* words from one frequency to the next */
 } wino_plan;
@@ -111,9 +108,9 @@ INLINE wino_part wino_phase(int phases, int phase) {
     return phases == 1 ? (wino_part){0, 0, 6} : (wino_part){phase / 2, phase % 2, 5};
 }
 
-/* Weights stand in the order in which they are read: for each phase, chunk,
-   frequency and pair of blocks of the result the words of the source, each two
-   vectors. A panel is that of one pair. */
+/* Weights stand in the order in which they are read: for each phase, pair
+   of blocks of the result and frequency the words of the source, each two
+   vectors: a panel. */
 INLINE size_t wino_panel(const sn_own_spec *s) { return (size_t)spans(s->src) * WINO_WORDS * 2 * BLK; }
 INLINE size_t wino_packed_words(const sn_own_spec *s) {
     return (s->up == 1 ? 36 : 4 * 25) * wino_panel(s) * ((spans(s->dst) + 1) / 2);
@@ -134,14 +131,14 @@ static wino_plan wino_cut(const sn_own_spec *s) {
     p.most = (p.tiles + p.blocks - 1) / p.blocks;
     p.maps = spans(s->src);
     p.pairs = (spans(s->dst) + 1) / 2;
-    p.chunk = p.pairs < WINO_CHUNK ? p.pairs : WINO_CHUNK;
-    p.chunks = (p.pairs + p.chunk - 1) / p.chunk;
+    p.steps = p.phases * p.pairs;
     /* Frequencies lie apart by an odd number of lines, lest they share sets of the caches. */
     p.source = ((size_t)p.most * p.maps * WINO_WORDS + 15) / 16 * 16 | 16;
-    p.product = ((size_t)p.chunk * 2 * p.most * BLK + 15) / 16 * 16 | 16;
-    const size_t block = 36 * p.source * sizeof(word);
-    if (wino_packed_words(s) * sizeof(word) > WINO_SHARED)
-        p.group = (int)least((size_t)p.blocks * s->dst.n, WINO_GROUP / block + 1);
+    p.product = ((size_t)2 * p.most * BLK + 15) / 16 * 16 | 16;
+    if (wino_packed_words(s) * sizeof(word) > WINO_SHARED) {
+        const size_t all = (size_t)s->dst.n * p.blocks, groups = ceil_div(all * 36 * p.source * sizeof(word), WINO_GROUP);
+        p.group = (int)ceil_div(all, groups);
+    }
     return p;
 }
 
@@ -175,12 +172,9 @@ static void wino_pack_spans(const sn_own_spec *s, const wino_plan *p, word *pack
             for (int t = 0; t < 9; t++) taps[i][t][k] = tap[s->flipped ? 8 - t : t];
         }
     const size_t panel = wino_panel(s);
-    const int pair = o / 2, chunk = pair / p->chunk;
-    const int width = (int)least(p->chunk, p->pairs - chunk * p->chunk);
     for (int phase = 0; phase < p->phases; phase++) {
         const wino_part f = wino_phase(p->phases, phase);
-        word *to = packed + phase * 25 * panel * p->pairs + (size_t)chunk * p->chunk * f.n * f.n * panel +
-                   (pair - chunk * p->chunk) * panel + ((size_t)g * WINO_WORDS * 2 + o % 2) * BLK;
+        word *to = packed + ((size_t)phase * p->pairs + o / 2) * f.n * f.n * panel + ((size_t)g * WINO_WORDS * 2 + o % 2) * BLK;
         for (int k = 0; k < WINO_WORDS; k++) {
             vf u[PER_WORD][6][6];
             for (int e = 0; e < PER_WORD; e++) {
@@ -199,7 +193,7 @@ static void wino_pack_spans(const sn_own_spec *s, const wino_plan *p, word *pack
             }
             for (int y = 0; y < f.n; y++)
                 for (int x = 0; x < f.n; x++)
-                    store((float *)(to + (y * f.n + x) * width * panel + k * 2 * BLK),
+                    store((float *)(to + (y * f.n + x) * panel + k * 2 * BLK),
                           make_words(u[0][f.y + y][f.x + x], u[PER_WORD - 1][f.y + y][f.x + x]));
         }
     }
@@ -240,24 +234,74 @@ INLINE wino_block wino_block_number(const wino_plan *p, int i) {
     return (wino_block){i / p->blocks, number, first, (int)((size_t)p->tiles * (number + 1) / p->blocks) - first};
 }
 
+/* Six lines of a span of the source. */
+typedef struct {
+    const act *line[6];
+    vi there[6]; /* 0 for a line of zeros */
+    source_norm norm;
+} wino_lines;
+
+static wino_lines wino_lines_at(const sn_own_spec *s, const sn_own_args *a, int image, int g, int y, int *some_zero) {
+    wino_lines l = {.norm = norm_of(s, a, image, g)};
+    const act *map = (const act *)a->src + ((size_t)image * spans(s->src) + g) * s->src.h * s->src.w * BLK;
+    *some_zero = 0;
+    for (int r = 0; r < 6; r++) {
+        const int at = border_index(y + r - s->pad.top, s->src.h, s->mode);
+        l.line[r] = map + (at < 0 ? 0 : (size_t)at * s->src.w * BLK);
+        l.there[r] = (vi){} - (at >= 0);
+        *some_zero |= at < 0;
+    }
+    return l;
+}
+
+/* px columns, from column x of the source on, transformed. */
+INLINE void wino_columns(float *to, const wino_lines *l, int x, int px, const int normalise, const int relu,
+                         const int some_zero) {
+    const source_norm norm = l->norm;
+    for (int c = 0; c < px; c++, to += BLK) {
+        vf d[6];
+#pragma GCC unroll 6
+        for (int r = 0; r < 6; r++) {
+            d[r] = seen(load_act(l->line[r] + (size_t)(x + c) * BLK), norm, normalise, relu);
+            if (some_zero) d[r] = keep(l->there[r], d[r]);
+        }
+        wino_source(d);
+#pragma GCC unroll 6
+        for (int r = 0; r < 6; r++) store(to + r * WINO_PITCH, d[r]);
+    }
+}
+static void wino_span(float *to, const wino_lines *l, int x, int px, const sn_own_spec *s, int some_zero) {
+    switch (!!s->normalise << 2 | !!s->read_relu << 1 | some_zero) {
+#define CASE(k)                                                             \
+    case k:                                                                 \
+        wino_columns(to, l, x, px, (k) >> 2, (k) >> 1 & 1, (k) & 1); \
+        break;
+        CASE(0) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)
+#undef CASE
+    }
+}
+
 /* Span g of the source of a block, transformed: v is for each frequency maps x
-   most x one word vector. */
+   most x WINO_WORDS words. */
 static void wino_transform(const wino_plan *p, const sn_own_args *a, wino_block b, int g, word *v, float *rows) {
+    const sn_own_spec *s = &p->low;
+    const int w = s->src.w;
     for (int t = 0, line; t < b.count; t += line) {
-        const int y = (b.first + t) / p->across * 4, x = (b.first + t) % p->across;
-        line = (int)least(least(b.count - t, p->across - x), WINO_LINE);
-        const int columns = 4 * line + 2;
-        for (int r = 0; r < 6; r++) fetch_row(rows + r * WINO_PITCH, &p->low, a, b.image, g, y + r, 4 * x, columns);
-        for (int c = 0; c < columns; c++) {
-            vf d[6];
-#pragma GCC unroll 6
-            for (int r = 0; r < 6; r++) d[r] = load(rows + r * WINO_PITCH + c * BLK);
-            wino_source(d);
-#pragma GCC unroll 6
-            for (int r = 0; r < 6; r++) store(rows + r * WINO_PITCH + c * BLK, d[r]);
+        const int y = (b.first + t) / p->across * 4, left = (b.first + t) % p->across;
+        line = (int)least(least(b.count - t, p->across - left), WINO_LINE);
+        int some_zero;
+        const wino_lines l = wino_lines_at(s, a, b.image, g, y, &some_zero);
+        float *to = rows;
+        for (int x = 4 * left - s->pad.left, end = x + 4 * line + 2, px; x < end; x += px, to += px * BLK) {
+            const int from = border_index(x, w, s->mode);
+            px = x >= 0 && x < w ? (int)least(w - x, end - x) : 1;
+            if (from >= 0)
+                wino_span(to, &l, from, px, s, some_zero);
+            else
+                for (int r = 0; r < 6; r++) store(to + r * WINO_PITCH, all(0));
         }
         for (int k = 0; k < line; k++) {
-            word *to = v + ((size_t)g * p->most + t + k) * WINO_WORDS;
+            word *at = v + ((size_t)g * p->most + t + k) * WINO_WORDS;
             for (int r = 0; r < 6; r++) {
                 const float *from = rows + r * WINO_PITCH + 4 * k * BLK;
                 vf d[6];
@@ -265,11 +309,11 @@ static void wino_transform(const wino_plan *p, const sn_own_args *a, wino_block 
                 for (int c = 0; c < 6; c++) d[c] = load(from + c * BLK);
                 wino_source(d);
 #pragma GCC unroll 6
-                for (int c = 0; c < 6; c++, to += p->source) {
+                for (int c = 0; c < 6; c++, at += p->source) {
 #if DOT2
-                    store_act((act *)to, d[c]);
+                    store_act((act *)at, d[c]);
 #else
-                    store((float *)to, d[c]);
+                    store((float *)at, d[c]);
 #endif
                 }
             }
@@ -301,34 +345,31 @@ INLINE void wino_multiply_rows(float *m, size_t next, const word *v, size_t map,
     }
 }
 
-/* The products of a block with one chunk of the weights: m is for each
-   frequency 2*width spans of the result x most x a vector. */
-static void wino_multiply(const wino_plan *p, wino_part f, int width, int count, const word *v, const word *u, float *m) {
-    const size_t map = (size_t)p->most * WINO_WORDS, panel = map / p->most * p->maps * 2 * BLK, next = (size_t)p->most * BLK;
+/* The products of a block for one pair of spans of the result: m is for each
+   frequency 2 x most x a vector. */
+static void wino_multiply(const wino_plan *p, wino_part f, int count, const word *v, const word *u, float *m) {
+    const size_t map = (size_t)p->most * WINO_WORDS, next = (size_t)p->most * BLK;
     const int turns = (count + WINO_ROWS - 1) / WINO_ROWS;
-    for (int i = 0; i < f.n * f.n; i++) {
-        const int frequency = (f.y + i / f.n) * 6 + f.x + i % f.n;
-        for (int pair = 0; pair < width; pair++, u += panel)
-            for (int turn = 0; turn < turns; turn++) {
-                const int t = count * turn / turns;
-                const word *from = v + frequency * p->source + t * WINO_WORDS;
-                float *to = m + frequency * p->product + 2 * pair * next + t * BLK;
-                switch (count * (turn + 1) / turns - t) {
-#define CASE(rows)                                                     \
-    case rows:                                                         \
+    for (int i = 0; i < f.n * f.n; i++, u += wino_panel(&p->low))
+        for (int turn = 0; turn < turns; turn++) {
+            const int frequency = (f.y + i / f.n) * 6 + f.x + i % f.n, t = count * turn / turns;
+            const word *from = v + frequency * p->source + t * WINO_WORDS;
+            float *to = m + frequency * p->product + t * BLK;
+            switch (count * (turn + 1) / turns - t) {
+#define CASE(rows)                                                 \
+    case rows:                                                     \
         wino_multiply_rows(to, next, from, map, u, p->maps, rows); \
         break;
-                    CASE(1) CASE(2) CASE(3)
+                CASE(1) CASE(2) CASE(3)
 #if WINO_ROWS > 3
-                    CASE(4) CASE(5) CASE(6)
+                CASE(4) CASE(5) CASE(6)
 #endif
 #if WINO_ROWS > 6
-                    CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+                CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 #endif
 #undef CASE
-                }
             }
-    }
+        }
 }
 
 /* Where a span of the result goes. */
@@ -394,19 +435,15 @@ INLINE void wino_store(const wino_plan *p, wino_block b, const float *m, wino_ta
     }
 }
 
-/* All of one block for one chunk of one phase. */
-static void wino_finish(const wino_plan *p, const sn_own_args *a, wino_block b, int phase, int chunk, const word *v,
-                        float *m, moments *parts, int streamed) {
+/* All of one block for one pair of spans of one phase. */
+static void wino_step(const wino_plan *p, const sn_own_args *a, wino_block b, int step, const word *v, float *m,
+                      moments *parts, int streamed) {
     const sn_own_spec *low = &p->low;
-    const int up = p->phases == 1 ? 1 : 2, blocks = spans(low->dst), width = (int)least(p->chunk, p->pairs - chunk * p->chunk);
+    const int up = p->phases == 1 ? 1 : 2, blocks = spans(low->dst), phase = step / p->pairs, pair = step % p->pairs;
     const wino_part f = wino_phase(p->phases, phase);
-    const size_t panel = wino_panel(low);
-    const word *u = (const word *)a->packed + phase * 25 * panel * p->pairs + (size_t)chunk * p->chunk * f.n * f.n * panel;
-    wino_multiply(p, f, width, b.count, v, u, m);
+    wino_multiply(p, f, b.count, v, (const word *)a->packed + (size_t)step * f.n * f.n * wino_panel(low), m);
     const size_t w = (size_t)low->dst.w * up, map = (size_t)low->dst.h * up * w * BLK;
-    for (int k = 0; k < 2 * width; k++) {
-        const int g = 2 * chunk * p->chunk + k;
-        if (g >= blocks) break;
+    for (int g = 2 * pair; g < 2 * pair + 2 && g < blocks; g++) {
         const wino_target to = {
             .dst = (act *)a->dst + (b.image * (size_t)blocks + g) * map + (phase / 2 * w + phase % 2) * BLK,
             .bias = low->bias ? channel_values(a->bias, low->dst, g) : all(0),
@@ -415,7 +452,7 @@ static void wino_finish(const wino_plan *p, const sn_own_args *a, wino_block b, 
             .relu = low->relu,
             .moments = parts ? parts + ((b.image * (size_t)p->blocks + b.number) * p->phases + phase) * blocks + g : NULL,
         };
-        const float *from = m + (size_t)k * p->most * BLK;
+        const float *from = m + (size_t)(g % 2) * p->most * BLK;
         if (up == 1)
             wino_store(p, b, from, to, 1, 1, 1, 1);
         else if (phase == 0)
@@ -432,7 +469,7 @@ static void wino_finish(const wino_plan *p, const sn_own_args *a, wino_block b, 
 static void wino_run(const sn_own_spec *s, const sn_own_args *a) {
     const wino_plan p = wino_cut(s);
     const wino_sizes z = wino_scratch(&p);
-    const int all_blocks = s->dst.n * p.blocks, steps = p.phases * p.chunks;
+    const int all_blocks = s->dst.n * p.blocks;
     const int streamed = worth_streaming_map(a->dst, s->dst);
     char *scratch = a->scratch;
 #pragma omp parallel
@@ -447,7 +484,7 @@ static void wino_run(const sn_own_spec *s, const sn_own_args *a) {
             for (int i = (int)((size_t)all_blocks * thread / threads); i < end; i++) {
                 const wino_block b = wino_block_number(&p, i);
                 for (int g = 0; g < p.maps; g++) wino_transform(&p, a, b, g, v, rows);
-                for (int k = 0; k < steps; k++) wino_finish(&p, a, b, k / p.chunks, k % p.chunks, v, m, parts, streamed);
+                for (int k = 0; k < p.steps; k++) wino_step(&p, a, b, k, v, m, parts, streamed);
             }
         } else {
             for (int start = 0; start < all_blocks; start += p.group) {
@@ -457,9 +494,9 @@ static void wino_run(const sn_own_spec *s, const sn_own_args *a) {
                     wino_transform(&p, a, wino_block_number(&p, start + i / p.maps), i % p.maps,
                                    (word *)(shared + i / p.maps * z.source), rows);
 #pragma omp for schedule(static)
-                for (int i = 0; i < count * steps; i++)
-                    wino_finish(&p, a, wino_block_number(&p, start + i % count), i / count / p.chunks, i / count % p.chunks,
-                                (const word *)(shared + i % count * z.source), m, parts, streamed);
+                for (int i = 0; i < count * p.steps; i++)
+                    wino_step(&p, a, wino_block_number(&p, start + i % count), i / count,
+                              (const word *)(shared + i % count * z.source), m, parts, streamed);
             }
         }
         stream_end(streamed);
