@@ -20,6 +20,14 @@ func (d *Device) FusedConv(dst, mean, invstd, src kernels.Array, r kernels.Read,
 		dst, mean, invstd, src, r.Mean, r.InvStd, r.Gamma, r.Beta, w, bias); err != nil {
 		return nil, err
 	}
+	spec := d.spec(arr(dst), arr(src), arr(w), c, arr(bias))
+	spec.up, spec.mode, spec.pad = C.int(max(1, r.Upsample)), C.int(r.Mode), border(r.Pad)
+	spec.normalise, spec.read_relu = flag(r.Mean != nil), flag(r.ReLU)
+	spec.stats, spec.eps = flag(mean != nil), C.float(n.Eps)
+	k, err := d.own(spec, arr(dst), arr(src), arr(w), arr(bias), c.Frozen, fused{r, arr(mean), arr(invstd)})
+	if k != nil || err != nil {
+		return k, err
+	}
 	return d.composed(dst, mean, invstd, src, r, w, bias, c, n)
 }
 

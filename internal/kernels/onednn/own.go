@@ -30,7 +30,6 @@ type packed struct {
 type fused struct {
 	read         kernels.Read
 	mean, invstd *array
-	eps          float32
 }
 
 // own binds the first of our own convolutions that takes spec, or returns nil
@@ -47,10 +46,8 @@ func (d *Device) own(spec C.sn_own_spec, dst, src, w, bias *array, frozen bool, 
 	if f.mean == nil {
 		f.mean, f.invstd = &array{}, &array{}
 	}
-	var mean, invstd, gamma, beta *array
-	var affine int // floats of scale and of shift
+	affine := 0 // floats of scale and of shift
 	if spec.normalise != 0 {
-		mean, invstd, gamma, beta = arr(f.read.Mean), arr(f.read.InvStd), arr(f.read.Gamma), arr(f.read.Beta)
 		affine = src.shape.N * align16(src.shape.C)
 	}
 	need := 2*affine + int(C.own_scratch_bytes(d.table, i, &spec, C.int(d.options.Threads))+3)/4
@@ -69,11 +66,12 @@ func (d *Device) own(spec C.sn_own_spec, dst, src, w, bias *array, frozen bool, 
 		}
 		a := args
 		if affine > 0 {
-			shift := unsafe.Add(scratch, affine*4)
-			_, _, _, _ = mean, invstd, gamma, beta
-			a.scale, a.shift = (*C.float)(scratch), (*C.float)(shift)
+			var shift unsafe.Pointer
+			a.scale = (*C.float)(scratch)
+			shift, scratch = d.affine(scratch, src, f.read)
+			a.shift = (*C.float)(shift)
 		}
-		a.scratch = unsafe.Add(scratch, 2*affine*4) // the buffer and align16 keep it aligned
+		a.scratch = scratch // aligned, for affine keeps it so
 		C.own_run(d.table, i, &spec, &a)
 		return nil
 	})
