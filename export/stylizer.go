@@ -17,19 +17,38 @@ import (
 // concurrent use; pictures are then computed one after the other, each on all
 // processors.
 type Stylizer struct {
+	// Memory is what the process may take in all while a picture is computed,
+	// in bytes; 0 is 2 GiB. Larger pictures take longer: they are computed by
+	// strips, which gives the same result but for rounding, and what does not
+	// fit is kept in temporary files. It is to be set before the first Stylize.
+	Memory int64
+
 	dev    kernels.Device
 	style  *stylize.Stylizer
 	closed sync.Once
 }
 
+// Options choose how a Stylizer computes. The zero value is the default of all.
+type Options struct {
+	Threads int  // 0: one for each processor
+	Exact   bool // no approximate kernels: slower, and equal to plain float32 arithmetic
+	// Precision is "float32", which "" means too, or "bf16": faster, in less
+	// memory, and for a processor with AVX-512 BF16 alone.
+	Precision string
+}
+
 // Open reads a model file, as Load does, and makes it ready to run. Close
 // frees its memory.
-func Open(path string) (*Stylizer, error) {
+func Open(path string) (*Stylizer, error) { return OpenWith(path, Options{}) }
+
+// OpenWith is Open with options. Those that this build or processor lacks are
+// an error.
+func OpenWith(path string, o Options) (*Stylizer, error) {
 	m, err := Load(path)
 	if err != nil {
 		return nil, err
 	}
-	dev, err := devices.Open("auto", devices.Options{})
+	dev, err := devices.Open("auto", devices.Options{Threads: o.Threads, Exact: o.Exact, Precision: o.Precision})
 	if err != nil {
 		return nil, err
 	}
@@ -45,18 +64,22 @@ func Open(path string) (*Stylizer, error) {
 // or an *image.NRGBA with img's alpha where img is not opaque. Colours are
 // taken as sRGB; an EXIF orientation is for the caller to apply.
 //
-// Errors are those of an empty img, a closed Stylizer, and a picture that needs
-// more memory than there is.
+// Errors are those of an empty img, a closed Stylizer, and a picture that does
+// not fit into Memory.
 func (s *Stylizer) Stylize(img image.Image) (image.Image, error) {
-	p, err := images.FromImage(img)
+	src, err := images.NewSource(img)
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.style.Picture(context.Background(), p, stylize.Options{Strength: 1})
+	w, h := src.Size()
+	canvas, err := images.NewCanvas(w, h, "PNG", !src.Opaque())
 	if err != nil {
 		return nil, err
 	}
-	return out.Image(), nil
+	if err := s.style.Paint(context.Background(), src, canvas, stylize.Options{Strength: 1, Memory: s.Memory}); err != nil {
+		return nil, err
+	}
+	return canvas.Image(), nil
 }
 
 // Close frees the memory. Stylize then returns errors; a second Close does

@@ -45,7 +45,7 @@ func hintOf(err error) string {
 	}
 	var size *stylize.SizeError
 	if errors.As(err, &size) {
-		return fmt.Sprintf("--max-size %d shrinks the picture first", max(size.W, size.H)/2)
+		return fmt.Sprintf("allow more with --memory, or shrink the picture first with --max-size %d", max(size.W, size.H)/2)
 	}
 	return ""
 }

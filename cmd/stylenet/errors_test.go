@@ -27,7 +27,7 @@ func TestReport(t *testing.T) {
 		{fmt.Errorf("run: %w", &hinted{errors.New("no data"), "give some"}), 1, "error: run: no data\nhint: give some\n"},
 		{usagef(cmd, "no model"), 2, "error: no model\nhint: see stylenet --help\n"},
 		{fmt.Errorf("a.jpg: %w", &stylize.SizeError{W: 9000, H: 12000, Err: errors.New("out of memory")}), 1,
-			"error: a.jpg: a picture of 9000×12000 pixels is too large for this machine's memory: out of memory\nhint: --max-size 6000 shrinks the picture first\n"},
+			"error: a.jpg: a picture of 9000×12000 pixels is too large for the memory: out of memory\nhint: allow more with --memory, or shrink the picture first with --max-size 6000\n"},
 		{fmt.Errorf("3 of 9 pictures are done: %w", context.Canceled), 1, "error: 3 of 9 pictures are done: interrupted\n"},
 	} {
 		var b bytes.Buffer

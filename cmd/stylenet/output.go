@@ -39,16 +39,44 @@ func isTerminal(w io.Writer) bool {
 // newProgress makes a bar on stderr that vanishes when it is full; where
 // stdout or stderr is no terminal, or with --json, nothing is shown.
 func newProgress(cmd *cobra.Command, total int, what string) *progressbar.ProgressBar {
+	return newBar(cmd, total, what, progressbar.OptionShowCount())
+}
+
+func newBar(cmd *cobra.Command, total int, what string, more ...progressbar.Option) *progressbar.ProgressBar {
 	w := cmd.ErrOrStderr()
 	json := cmd.Flag("json")
 	visible := isTerminal(w) && isTerminal(cmd.OutOrStdout()) && (json == nil || json.Value.String() != "true")
-	return progressbar.NewOptions(total,
+	return progressbar.NewOptions(total, append([]progressbar.Option{
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetVisibility(visible),
 		progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(),
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionFullWidth(),
 		progressbar.OptionClearOnFinish(),
-	)
+	}, more...)...)
+}
+
+// shares is the progress of items of which each one takes long.
+type shares struct {
+	*progressbar.ProgressBar
+	items int
+	what  string
+}
+
+// itemShares is how many steps of the bar an item is.
+const itemShares = 1000
+
+func newShares(cmd *cobra.Command, items int, what string) *shares {
+	s := &shares{newBar(cmd, items*itemShares, what), items, what}
+	s.at(0, 0)
+	return s
+}
+
+// at shows that a share, 0 to 1, of item i is done, the first being 0. A
+// terminal that is gone does not matter.
+func (s *shares) at(i int, share float64) {
+	if s.items > 1 {
+		s.Describe(fmt.Sprintf("%s %d of %d", s.what, min(i+1, s.items), s.items))
+	}
+	_ = s.Set(i*itemShares + int(itemShares*share))
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +26,8 @@ type stylizeOptions struct {
 	strength   float32
 	keepColors bool
 	exact      bool
+	memory     byteSize
+	tile       int
 	quality    int
 	json       bool
 }
@@ -39,7 +43,7 @@ type stylizeReport struct {
 }
 
 func newStylizeCmd() *cobra.Command {
-	o := &stylizeOptions{}
+	o := &stylizeOptions{memory: stylize.DefaultMemory}
 	cmd := &cobra.Command{
 		Use:   "stylize --model MODEL FILE|DIR|GLOB... -o OUT",
 		Short: "Repaint pictures in the style of a model",
@@ -51,6 +55,10 @@ pictures, or those of a DIR at any depth, go to the folder OUT, which is made;
 names and the structure of DIR are kept, and what is neither .png nor .jpg
 becomes .png. Every picture keeps its size, and its alpha in PNG; JPEG gets it
 on white. An input is never overwritten.
+
+A picture that needs more than --memory is computed by strips of rows, with the
+statistics of the whole picture: the result is the same but for rounding. What
+does not fit is kept in temporary files, in the folder of TMPDIR.
 
 A picture that fails is reported, the others are still written, and the exit
 code is 1.`,
@@ -70,6 +78,8 @@ code is 1.`,
 	flags.Float32Var(&o.strength, "strength", 1, "how much of the style to show: 0 (the photo) to 1")
 	flags.BoolVar(&o.keepColors, "keep-colors", false, "keep the photo's colours and take the style's brush alone")
 	flags.BoolVar(&o.exact, "exact", false, "no approximate kernels: slower, and equal to plain float32 arithmetic")
+	flags.Var(&o.memory, "memory", "how much memory the process may take in all")
+	flags.IntVar(&o.tile, "tile", 0, "compute by strips of that many `rows` (0: as large as the memory allows)")
 	flags.IntVar(&o.quality, "quality", images.DefaultQuality, "of JPEG, 1 to 100")
 	flags.BoolVar(&o.json, "json", false, "print a line of JSON for each file")
 	completeFiles(cmd, "model", "safetensors", "pth")
@@ -87,6 +97,10 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--strength %v is not between 0 and 1", o.strength)
 	case o.maxSize < 0:
 		return usagef(cmd, "--max-size %d is negative", o.maxSize)
+	case o.memory < 1:
+		return usagef(cmd, "--memory is 0")
+	case o.tile < 0:
+		return usagef(cmd, "--tile %d is negative", o.tile)
 	case o.quality < 1 || o.quality > 100:
 		return usagef(cmd, "--quality %d is not between 1 and 100", o.quality)
 	}
@@ -115,17 +129,19 @@ func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return fmt.Errorf("%s: %w", o.model, err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	// Pictures are few large blocks of memory, which are cheap to look through.
+	debug.SetGCPercent(10)
 	return o.all(cmd, s, jobs)
 }
 
 // all does the jobs one after the other. A job that fails stops no other.
 func (o *stylizeOptions) all(cmd *cobra.Command, s *stylize.Stylizer, jobs []job) error {
-	bar := newProgress(cmd, len(jobs), "stylizing")
+	bar := newShares(cmd, len(jobs), "stylizing")
 	defer bar.Exit()
 	failed := 0
 	for i, j := range jobs {
 		start := time.Now()
-		p, err := o.one(cmd, s, j)
+		w, h, err := o.one(cmd, s, j, func(share float64) { bar.at(i, share) })
 		if cause := cmd.Context().Err(); cause != nil && err != nil {
 			return fmt.Errorf("%d of %d pictures are done: %w", i-failed, len(jobs), cause)
 		}
@@ -134,7 +150,7 @@ func (o *stylizeOptions) all(cmd *cobra.Command, s *stylize.Stylizer, jobs []job
 			failed++
 			r.Error = err.Error()
 		} else {
-			r.Width, r.Height = p.W, p.H
+			r.Width, r.Height = w, h
 		}
 		_ = bar.Clear() // a terminal that is gone does not matter
 		if o.json {
@@ -150,7 +166,7 @@ func (o *stylizeOptions) all(cmd *cobra.Command, s *stylize.Stylizer, jobs []job
 		case err != nil:
 			complain(cmd.ErrOrStderr(), err)
 		}
-		_ = bar.Add(1)
+		bar.at(i+1, 0)
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d pictures failed", failed, len(jobs))
@@ -158,19 +174,40 @@ func (o *stylizeOptions) all(cmd *cobra.Command, s *stylize.Stylizer, jobs []job
 	return nil
 }
 
-func (o *stylizeOptions) one(cmd *cobra.Command, s *stylize.Stylizer, j job) (*images.Picture, error) {
-	p, err := images.Open(j.input)
+// one does a job and returns the size of the result.
+func (o *stylizeOptions) one(cmd *cobra.Command, s *stylize.Stylizer, j job, progress func(float64)) (w, h int, err error) {
+	src, err := o.read(j.input)
 	if err != nil {
-		return nil, err // names the file
+		return 0, 0, err // names the file
 	}
-	p, err = s.Picture(cmd.Context(), p, stylize.Options{MaxSize: o.maxSize, Strength: o.strength, KeepColors: o.keepColors})
+	format, err := images.FormatOf(j.output)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", j.input, err)
+		return 0, 0, err
+	}
+	w, h = src.Size()
+	canvas, err := images.NewCanvas(w, h, format, !src.Opaque())
+	if err != nil {
+		return 0, 0, err
+	}
+	err = s.Paint(cmd.Context(), src, canvas, stylize.Options{
+		Strength: o.strength, KeepColors: o.keepColors, Memory: int64(o.memory), Rows: o.tile, Progress: progress,
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", j.input, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(j.output), 0o777); err != nil {
-		return nil, err
+		return 0, 0, err
 	}
-	return p, images.Save(j.output, p, images.SaveOptions{Quality: o.quality})
+	return w, h, canvas.Save(j.output, images.SaveOptions{Quality: o.quality})
+}
+
+// read decodes a picture, and shrinks it to --max-size.
+func (o *stylizeOptions) read(path string) (images.Reader, error) {
+	src, err := images.Decoder{}.OpenSource(path, new(bytes.Buffer))
+	if err != nil || o.maxSize == 0 {
+		return src, err
+	}
+	return src.FitWithin(o.maxSize)
 }
 
 // job is one picture to read and where to write it.

@@ -7,7 +7,7 @@ package inference
 
 import (
 	"errors"
-	"fmt"
+	"slices"
 
 	"stylenet/internal/kernels"
 	"stylenet/internal/networks"
@@ -29,18 +29,51 @@ func Compile(dev kernels.Device, net *networks.Network, params Arrays, n, h, w i
 	if len(keep) == 0 {
 		keep = []int{len(net.Layers) - 1}
 	}
-	sizes, err := net.Sizes(h, w)
+	p := &Plan{scope: dev.Scope()}
+	if err := p.compile(net, params, n, h, w, keep); err != nil {
+		return nil, errors.Join(err, p.scope.Close())
+	}
+	return p, nil
+}
+
+// MapBytes is the memory that the maps of Compile's plan take on dev.
+func MapBytes(dev kernels.Device, net *networks.Network, n, h, w int, keep ...int) (int64, error) {
+	if len(keep) == 0 {
+		keep = []int{len(net.Layers) - 1}
+	}
+	b, err := newSizes(dev, net, n, h, w)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	c := &compiler{
-		Plan: &Plan{scope: dev.Scope()}, params: params, n: n, sizes: sizes,
-		values: map[int]kernels.Array{}, readers: map[int]int{}, shared: map[int]int{},
+	given, pieces := b.whole(Fuse(net, keep...))
+	return b.bytes(given, pieces, append(slices.Clone(keep), networks.Input)...), nil
+}
+
+func (p *Plan) compile(net *networks.Network, params Arrays, n, h, w int, keep []int) error {
+	b, err := newBinder(p.scope, net, params, n, h, w)
+	if err != nil {
+		return err
 	}
-	if err := c.compile(net, h, w, keep); err != nil {
-		return nil, errors.Join(err, c.scope.Close())
+	given, pieces := b.whole(Fuse(net, keep...))
+	for _, piece := range pieces {
+		if piece.stats == nil {
+			continue
+		}
+		if *piece.stats, err = newStatistics(p.scope, kernels.Norm{}.Stats(b.shape(piece.Output, piece.out))); err != nil {
+			return err
+		}
+		b.stats[piece.Stats] = *piece.stats
 	}
-	return c.Plan, nil
+	// The input is the caller's, who may run the plan again without writing it.
+	values, launches, err := b.program(p.scope, given, pieces, append(slices.Clone(keep), networks.Input)...)
+	if err != nil {
+		return err
+	}
+	p.kernels, p.input = launches, values[networks.Input].array
+	for _, k := range keep {
+		p.outputs = append(p.outputs, values[k].array)
+	}
+	return nil
 }
 
 // Input is the array that Run reads: (n, channels, h, w).
@@ -62,134 +95,6 @@ func (p *Plan) Device() kernels.Device { return p.scope }
 
 // Close frees the plan's memory.
 func (p *Plan) Close() error { return p.scope.Close() }
-
-type compiler struct {
-	*Plan
-	params  Arrays
-	n       int
-	sizes   []networks.Size
-	values  map[int]kernels.Array // results by layer
-	readers map[int]int           // steps that will still read a result
-	shared  map[int]int           // the layer whose array a result is
-}
-
-func (c *compiler) compile(net *networks.Network, h, w int, keep []int) error {
-	var err error
-	if c.input, err = c.scope.NewActivation(kernels.Shape{N: c.n, C: net.Channels, H: h, W: w}); err != nil {
-		return err
-	}
-	c.values[networks.Input] = c.input
-	c.readers[networks.Input] = 1 // the caller's: never released
-	steps := Steps(net, keep...)
-	for _, s := range steps {
-		for _, j := range s.Inputs {
-			c.readers[j]++
-		}
-	}
-	for _, k := range keep {
-		c.readers[k]++
-	}
-	for _, s := range steps {
-		if err := c.bind(s); err != nil {
-			return fmt.Errorf("layer %s: %w", s.Layer.Name, err)
-		}
-		for _, j := range s.Inputs {
-			if c.readers[j]--; c.readers[j] == 0 {
-				c.scope.Release(c.values[j])
-			}
-		}
-	}
-	for _, k := range keep {
-		c.outputs = append(c.outputs, c.values[k])
-	}
-	return nil
-}
-
-func (c *compiler) bind(s Step) error {
-	src := c.values[s.Inputs[0]]
-	dst, err := c.scope.NewActivation(Shape(c.n, c.sizes[s.Output]))
-	if err != nil {
-		return err
-	}
-	c.values[s.Output] = dst
-	k, err := c.kernel(s, dst, src)
-	if err != nil {
-		return err
-	}
-	c.kernels = append(c.kernels, k)
-	return nil
-}
-
-func (c *compiler) kernel(s Step, dst, src kernels.Array) (kernels.Kernel, error) {
-	dev, name := c.scope, s.Layer.Name
-	param := func(suffix string) kernels.Array { return c.params[name+suffix] }
-	switch op := s.Layer.Op.(type) {
-	case networks.Conv:
-		return dev.Conv(dst, src, param(".weight"), param(".bias"), kernels.Conv{Stride: op.Stride, Pad: Border(op.Pad), ReLU: s.ReLU, Frozen: true})
-	case networks.ConvTranspose:
-		c := TransposedConv(op)
-		c.Frozen = true
-		return dev.ConvBackwardData(dst, src, param(".weight"), param(".bias"), c)
-	case networks.Norm:
-		if op.Batch {
-			return c.batchNorm(s, op, dst, src)
-		}
-		mean, err := dev.NewParameter(kernels.Norm{}.Stats(src.Shape()))
-		if err != nil {
-			return nil, err
-		}
-		invstd, err := dev.NewParameter(mean.Shape())
-		if err != nil {
-			return nil, err
-		}
-		return dev.Norm(dst, mean, invstd, src, param(".weight"), param(".bias"), kernels.Norm{Eps: op.Eps, ReLU: s.ReLU})
-	case networks.ReLU:
-		return dev.ReLU(dst, src)
-	case networks.Tanh:
-		return dev.Tanh(dst, src, op.Scale, op.Offset)
-	case networks.Add:
-		return dev.Sum(dst, []kernels.Array{src, c.values[s.Inputs[1]]}, []float32{1, 1})
-	case networks.Pad:
-		mode, err := PadMode(op.Mode)
-		if err != nil {
-			return nil, err
-		}
-		return dev.Pad(dst, src, mode, Border(op.Padding))
-	case networks.Upsample:
-		return dev.Upsample(dst, src, op.Factor)
-	case networks.Pool:
-		return dev.Pool(dst, src, PoolKind(op))
-	case networks.Affine:
-		scale, shift, err := AffineArrays(dev, op)
-		if err != nil {
-			return nil, err
-		}
-		return dev.ChannelAffine(dst, src, scale, shift)
-	}
-	return nil, fmt.Errorf("unknown kind of layer %T", s.Layer.Op)
-}
-
-// batchNorm normalises with the running statistics.
-func (c *compiler) batchNorm(s Step, n networks.Norm, dst, src kernels.Array) (kernels.Kernel, error) {
-	var values [4][]float32
-	for i, suffix := range []string{".weight", ".bias", ".running_mean", ".running_var"} {
-		values[i] = make([]float32, n.Channels)
-		if err := c.scope.Download(values[i], c.params[s.Layer.Name+suffix]); err != nil {
-			return nil, err
-		}
-	}
-	scale, shift := foldBatchNorm(n, values[0], values[1], values[2], values[3])
-	a, b, err := AffineArrays(c.scope, networks.Affine{Scale: scale, Shift: shift})
-	if err != nil {
-		return nil, err
-	}
-	affine, err := c.scope.ChannelAffine(dst, src, a, b)
-	if err != nil || !s.ReLU {
-		return affine, err
-	}
-	relu, err := c.scope.ReLU(dst, dst)
-	return func() { affine(); relu() }, err
-}
 
 // AffineArrays puts the constants of an Affine on a device.
 func AffineArrays(dev kernels.Device, a networks.Affine) (scale, shift kernels.Array, err error) {

@@ -3,9 +3,9 @@ package inference
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
+	"stylenet/internal/kernels"
 	"stylenet/internal/kernels/reference"
 	"stylenet/internal/networks"
 )
@@ -21,12 +21,24 @@ func johnson(t *testing.T, edit func(*networks.Johnson)) *networks.Network {
 	return net
 }
 
-// run returns the results of the kept layers of a network with random weights
-// on a random picture of 14×10 pixels.
-func run(t *testing.T, net *networks.Network, keep ...int) [][]float32 {
+// fixture is a network with random weights on the reference device, and a
+// random picture for it.
+type fixture struct {
+	net     *networks.Network
+	dev     kernels.Device
+	arrays  Arrays
+	h, w    int
+	picture []float32 // (3, h, w)
+}
+
+func newFixture(t *testing.T, net *networks.Network, h, w int) *fixture {
 	t.Helper()
-	dev := reference.New(2)
-	defer dev.Close()
+	f := &fixture{net: net, dev: reference.New(2), h: h, w: w, picture: make([]float32, 3*h*w)}
+	t.Cleanup(func() {
+		if err := f.dev.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	set, err := net.Init(1)
 	if err != nil {
 		t.Fatal(err)
@@ -39,54 +51,171 @@ func run(t *testing.T, net *networks.Network, keep ...int) [][]float32 {
 			}
 		}
 	}
-	arrays, err := Upload(dev, net, set)
-	if err != nil {
+	if f.arrays, err = Upload(f.dev, net, set); err != nil {
 		t.Fatal(err)
 	}
-	plan, err := Compile(dev, net, arrays, 1, 10, 14, keep...)
+	for i := range f.picture {
+		f.picture[i] = 255 * rnd.Float32()
+	}
+	return f
+}
+
+// run returns the results of the kept layers.
+func (f *fixture) run(t *testing.T, keep ...int) [][]float32 {
+	t.Helper()
+	plan, err := Compile(f.dev, f.net, f.arrays, 1, f.h, f.w, keep...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer plan.Close()
-	picture := make([]float32, plan.Input().Shape().Elements())
-	for i := range picture {
-		picture[i] = 255 * rnd.Float32()
-	}
-	if err := plan.Device().Upload(plan.Input(), picture); err != nil {
+	if err := plan.Device().Upload(plan.Input(), f.picture); err != nil {
 		t.Fatal(err)
 	}
 	plan.Run()
 	plan.Run() // launches must repeat
 	results := make([][]float32, max(1, len(keep)))
 	for i := range results {
-		results[i] = make([]float32, plan.Output(i).Shape().Elements())
-		if err := plan.Device().Download(results[i], plan.Output(i)); err != nil {
-			t.Fatal(err)
-		}
+		results[i] = download(t, plan.Device(), plan.Output(i))
 	}
 	return results
 }
 
-// Sharing memory and fusing ReLU change no result: a plan that keeps every
-// layer does neither.
-func TestPlanAgreesWithKeepingEverything(t *testing.T) {
-	for name, edit := range map[string]func(*networks.Johnson){
+func download(t *testing.T, dev kernels.Device, a kernels.Array) []float32 {
+	t.Helper()
+	values := make([]float32, a.Shape().Elements())
+	if err := dev.Download(values, a); err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
+// layers runs the network layer by layer, each with the kernel of its own, and
+// returns all results.
+func (f *fixture) layers(t *testing.T) [][]float32 {
+	t.Helper()
+	dev := f.dev.Scope()
+	defer dev.Close()
+	sizes, err := f.net.Sizes(f.h, f.w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrays := make([]kernels.Array, len(sizes))
+	activation := func(s networks.Size) kernels.Array {
+		a, err := dev.NewActivation(Shape(1, s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	input := activation(networks.Size{C: f.net.Channels, H: f.h, W: f.w})
+	if err := dev.Upload(input, f.picture); err != nil {
+		t.Fatal(err)
+	}
+	results := make([][]float32, len(sizes))
+	for i, l := range f.net.Layers {
+		dst := activation(sizes[i])
+		arrays[i] = dst
+		srcs := make([]kernels.Array, len(l.Inputs))
+		for k, j := range l.Inputs {
+			srcs[k] = input
+			if j != networks.Input {
+				srcs[k] = arrays[j]
+			}
+		}
+		param := func(suffix string) kernels.Array { return f.arrays[l.Name+suffix] }
+		var k kernels.Kernel
+		switch op := l.Op.(type) {
+		case networks.Conv:
+			k, err = dev.Conv(dst, srcs[0], param(".weight"), param(".bias"), kernels.Conv{Stride: op.Stride, Pad: Border(op.Pad)})
+		case networks.ConvTranspose:
+			k, err = dev.ConvBackwardData(dst, srcs[0], param(".weight"), param(".bias"), TransposedConv(op))
+		case networks.Norm:
+			stats, _ := newStatistics(dev, kernels.Norm{}.Stats(dst.Shape()))
+			if op.Batch {
+				scale, shift := make([]float32, op.Channels), make([]float32, op.Channels)
+				gamma, beta := download(t, dev, param(".weight")), download(t, dev, param(".bias"))
+				mean, variance := download(t, dev, param(".running_mean")), download(t, dev, param(".running_var"))
+				for c := range scale {
+					scale[c] = gamma[c] / float32(math.Sqrt(float64(variance[c]+op.Eps)))
+					shift[c] = beta[c] - scale[c]*mean[c]
+				}
+				a, b, _ := AffineArrays(dev, networks.Affine{Scale: scale, Shift: shift})
+				k, err = dev.ChannelAffine(dst, srcs[0], a, b)
+			} else {
+				k, err = dev.Norm(dst, stats.mean, stats.invstd, srcs[0], param(".weight"), param(".bias"), kernels.Norm{Eps: op.Eps})
+			}
+		case networks.ReLU:
+			k, err = dev.ReLU(dst, srcs[0])
+		case networks.Tanh:
+			k, err = dev.Tanh(dst, srcs[0], op.Scale, op.Offset)
+		case networks.Add:
+			k, err = dev.Sum(dst, srcs, []float32{1, 1})
+		case networks.Pad:
+			mode, _ := PadMode(op.Mode)
+			k, err = dev.Pad(dst, srcs[0], mode, Border(op.Padding))
+		case networks.Upsample:
+			k, err = dev.Upsample(dst, srcs[0], op.Factor)
+		default:
+			t.Fatalf("no kernel for %T", op)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		k()
+		results[i] = download(t, dev, dst)
+	}
+	return results
+}
+
+// apart is the largest difference, in units of the largest value.
+func apart(a, b []float32) float64 {
+	worst, largest := 0., 0.
+	for i := range a {
+		worst = max(worst, math.Abs(float64(a[i]-b[i])))
+		largest = max(largest, math.Abs(float64(b[i])))
+	}
+	return worst / largest
+}
+
+// kinds are Johnson networks of every kind.
+func kinds() map[string]func(*networks.Johnson) {
+	return map[string]func(*networks.Johnson){
 		"reflect": func(*networks.Johnson) {},
 		"reflect-start": func(j *networks.Johnson) {
 			j.Padding, j.Upsample, j.Output = "reflect-start", "transposed", "tanh"
 			j.OutputScale = 150
 		},
-		"batch norm": func(j *networks.Johnson) { j.Norm, j.Padding = "batch", "zero" },
-	} {
+		"reflect-start, nearest": func(j *networks.Johnson) { j.Padding = "reflect-start" },
+		"batch norm":             func(j *networks.Johnson) { j.Norm, j.Padding = "batch", "zero" },
+		"zero, transposed":       func(j *networks.Johnson) { j.Padding, j.Upsample = "zero", "transposed" },
+		"batch, transposed": func(j *networks.Johnson) {
+			j.Norm, j.Padding, j.Upsample = "batch", "reflect", "transposed"
+		},
+		"U2":             func(j *networks.Johnson) { j.Architecture = "c5s2-5,d6,R6,U2,c3s1-4,R4,U2,c7s1-3" },
+		"U2, up to down": func(j *networks.Johnson) { j.Architecture = "U2,c3s2-4,U2,U2,d5,c5s2-4,c3s1-3" },
+		"wide strides":   func(j *networks.Johnson) { j.Architecture = "c7s4-4,R4,u5,u4,c1s1-3" },
+		"odd stride":     func(j *networks.Johnson) { j.Architecture = "c1s1-3" },
+		"two norms less": func(j *networks.Johnson) { j.Architecture = "c3s1-4,U2,c3s2-3,c3s1-3" },
+	}
+}
+
+// Sharing memory and reading through layers change no result.
+func TestPlanAgreesWithItsLayers(t *testing.T) {
+	for name, edit := range kinds() {
 		t.Run(name, func(t *testing.T) {
-			net := johnson(t, edit)
-			every := make([]int, len(net.Layers))
+			f := newFixture(t, johnson(t, edit), 20, 28)
+			every := make([]int, len(f.net.Layers))
 			for i := range every {
 				every[i] = i
 			}
-			all := run(t, net, every...)
-			if got := run(t, net)[0]; !slices.Equal(got, all[len(all)-1]) {
-				t.Error("the results differ")
+			want := f.layers(t)
+			for i, got := range f.run(t, every...) {
+				if d := apart(got, want[i]); d > 1e-4 {
+					t.Errorf("layer %s: %g apart where all are kept", f.net.Layers[i].Name, d)
+				}
+			}
+			if d := apart(f.run(t)[0], want[len(want)-1]); d > 1e-4 {
+				t.Errorf("the results are %g apart", d)
 			}
 		})
 	}
@@ -120,6 +249,65 @@ func TestPlanSharesMemory(t *testing.T) {
 	}
 }
 
+// A whole network, as it runs: nothing is written but convolutions and the
+// residual trunk.
+func TestListing(t *testing.T) {
+	net := johnson(t, func(j *networks.Johnson) {
+		j.Architecture, j.Output, j.OutputScale = "c9s1-4,d8,R8,R8,u4,c9s1-3", "tanh", 1
+	})
+	want := `conv1.conv2d = Conv(reflect 4(input)), statistics for in1
+conv2.conv2d = Conv(reflect 1(relu(in1(conv1.conv2d)))), statistics for in2
+res1.conv1.conv2d = Conv(reflect 1(relu(in2(conv2.conv2d)))), statistics for res1.in1
+res1.conv2.conv2d = Conv(reflect 1(relu(res1.in1(res1.conv1.conv2d)))), statistics for res1.in2
+res1 = res1.in2(res1.conv2.conv2d) + relu(in2(conv2.conv2d))
+res2.conv1.conv2d = Conv(reflect 1(res1)), statistics for res2.in1
+res2.conv2.conv2d = Conv(reflect 1(relu(res2.in1(res2.conv1.conv2d)))), statistics for res2.in2
+res2 = res2.in2(res2.conv2.conv2d) + res1
+deconv1.conv2d = Conv(reflect 1(up 2(res2))), statistics for in3
+deconv2.conv2d = Conv(reflect 4(relu(in3(deconv1.conv2d))))
+output = Tanh(deconv2.conv2d)
+`
+	if got := Listing(net, Fuse(net)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+
+	net = johnson(t, func(j *networks.Johnson) {
+		j.Architecture, j.Padding, j.Norm, j.Upsample = "c3s1-4,d8,R8,u4,U2,c3s2-4,c3s1-3", "reflect-start", "batch", "transposed"
+	})
+	want = `start.pad = reflect 4(input)
+conv1.conv2d = Conv(zero 1(start.pad))
+conv2.conv2d = Conv(zero 1(relu(bn1(conv1.conv2d))))
+res1.conv1.conv2d = Conv(relu(bn2(conv2.conv2d)))
+res1.conv2.conv2d = Conv(relu(res1.bn1(res1.conv1.conv2d)))
+res1 = res1.bn2(res1.conv2.conv2d) + zero -2(relu(bn2(conv2.conv2d)))
+deconv1.conv2d = ConvTranspose(res1)
+deconv2.conv2d = Conv(zero 1(up 2(relu(bn3(deconv1.conv2d)))))
+deconv3.conv2d = Conv(zero 1(relu(bn4(deconv2.conv2d))))
+`
+	if got := Listing(net, Fuse(net)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+
+	vgg, err := networks.VGG19("relu2_1", networks.Caffe, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep, err := vgg.FindAll([]string{"features.2", "relu2_1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = `normalize = Affine(input)
+relu1_1 = relu(Conv(zero 1(normalize)))
+features.2 = Conv(zero 1(relu1_1))
+relu1_2 = relu(features.2)
+pool1 = Pool(relu1_2)
+relu2_1 = relu(Conv(zero 1(pool1)))
+`
+	if got := Listing(vgg, Fuse(vgg, keep...)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestStepsFuseReLU(t *testing.T) {
 	net, err := networks.VGG19("relu1_2", networks.Caffe, false)
 	if err != nil {
@@ -139,14 +327,5 @@ func TestStepsFuseReLU(t *testing.T) {
 	}
 	if fused() != 2 || fused(conv) != 1 {
 		t.Errorf("%d and %d ReLUs are fused, want 2, and 1 where a convolution's own result is kept", fused(), fused(conv))
-	}
-}
-
-func TestFoldBatchNorm(t *testing.T) {
-	scale, shift := foldBatchNorm(networks.Norm{Channels: 1, Eps: 1e-5}, []float32{3}, []float32{.5}, []float32{2}, []float32{4})
-	x := 7.0
-	want := 3*(x-2)/math.Sqrt(4+1e-5) + .5
-	if got := float64(scale[0])*x + float64(shift[0]); math.Abs(got-want) > 1e-5 {
-		t.Errorf("%g, want %g", got, want)
 	}
 }

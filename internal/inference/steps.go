@@ -2,7 +2,6 @@ package inference
 
 import (
 	"fmt"
-	"math"
 
 	"stylenet/internal/kernels"
 	"stylenet/internal/networks"
@@ -21,17 +20,7 @@ type Step struct {
 // Steps lists the kernels of a network. A convolution or norm takes in the
 // ReLU that alone reads it, unless keep wants its result as well.
 func Steps(net *networks.Network, keep ...int) []Step {
-	readers := make([]int, len(net.Layers))
-	for _, l := range net.Layers {
-		for _, j := range l.Inputs {
-			if j != networks.Input {
-				readers[j]++
-			}
-		}
-	}
-	for _, k := range keep {
-		readers[k]++
-	}
+	readers := countReaders(net, keep)
 	var steps []Step
 	for i := 0; i < len(net.Layers); i++ {
 		s := Step{Layer: net.Layers[i], Inputs: net.Layers[i].Inputs, Output: i}
@@ -121,16 +110,4 @@ func PoolKind(p networks.Pool) kernels.PoolKind {
 		return kernels.AvgPool
 	}
 	return kernels.MaxPool
-}
-
-// foldBatchNorm turns batch norm with running statistics into a scale and a
-// shift of each channel.
-func foldBatchNorm(n networks.Norm, gamma, beta, mean, variance []float32) (scale, shift []float32) {
-	scale, shift = make([]float32, n.Channels), make([]float32, n.Channels)
-	for c := range scale {
-		s := float64(gamma[c]) / math.Sqrt(float64(variance[c])+float64(n.Eps))
-		scale[c] = float32(s)
-		shift[c] = float32(float64(beta[c]) - s*float64(mean[c]))
-	}
-	return scale, shift
 }

@@ -5,51 +5,47 @@ import (
 	"fmt"
 	"os"
 
-	"stylenet/internal/inference"
-	"stylenet/internal/networks"
+	"stylenet/internal/images"
 )
 
-// fits refuses a size whose feature maps alone exceed the free memory. The
-// operating system would promise that memory and then kill the process for
-// using it.
-func (s *Stylizer) fits(h, w int) error {
-	need, err := s.mapBytes(h, w)
-	if err != nil {
-		return err
-	}
-	if free := freeMemory(); free > 0 && need > free {
-		return fmt.Errorf("it needs %d MiB at least, and %d MiB are free", need>>20, free>>20)
-	}
-	return nil
+// SizeError reports a picture that is too large for the memory that may be
+// taken, even by strips.
+type SizeError struct {
+	W, H int // pixels
+	Err  error
 }
 
-// mapBytes is the most memory that the feature maps take at once: a lower
-// bound of what a plan needs.
-func (s *Stylizer) mapBytes(h, w int) (int64, error) {
-	sizes, err := s.net.Sizes(h, w)
-	if err != nil {
-		return 0, err
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("a picture of %d×%d pixels is too large for the memory: %v", e.W, e.H, e.Err)
+}
+
+func (e *SizeError) Unwrap() error { return e.Err }
+
+// processBytes is what a process takes without pictures, maps and weights: its
+// code, the libraries, the runtime's garbage and the kernels' scratch memory.
+const processBytes = 128 << 20
+
+// packedWeights is how many times the weights are held: as they are, and in the
+// layouts of the kernels, of which Winograd's is four times as large.
+const packedWeights = 6
+
+// memory is what is left for feature maps of what the process may take in all,
+// in bytes, 0 being DefaultMemory, and of what the machine has.
+func (s *Stylizer) memory(src images.Reader, dst images.Writer, limit int64) int64 {
+	if limit == 0 {
+		limit = DefaultMemory
 	}
-	bytes := func(size networks.Size) int64 { return 4 * int64(size.C) * int64(size.H) * int64(size.W) }
-	steps := inference.Steps(s.net, len(s.net.Layers)-1)
-	last := map[int]int{} // the last step that reads a map
-	for i, step := range steps {
-		for _, j := range step.Inputs {
-			last[j] = i
+	limit -= processBytes + packedWeights*s.weights + src.Bytes() + dst.Bytes()
+	if free := freeMemory(); free > 0 {
+		// The operating system would promise more, and then kill the process
+		// for using it. The result's memory is promised but not used yet; that
+		// of plans can be had back.
+		for _, p := range s.plans {
+			free += p.bytes
 		}
+		limit = min(limit, free-dst.Bytes())
 	}
-	held := bytes(networks.Size{C: s.net.Channels, H: h, W: w}) // the input stays
-	most := held
-	for i, step := range steps {
-		held += bytes(sizes[step.Output])
-		most = max(most, held)
-		for j, at := range last {
-			if at == i && j != networks.Input {
-				held -= bytes(sizes[j])
-			}
-		}
-	}
-	return most, nil
+	return max(limit, 0)
 }
 
 // freeMemory is what Linux can give to a process without swapping, in bytes,

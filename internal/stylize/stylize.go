@@ -1,8 +1,9 @@
 // Package stylize runs a style network on pictures of any size.
 //
-// It owns the border that makes a picture fit the network, the plans that are
-// kept for the sizes seen last, and what strength and colours mean. It refuses
-// files, training, and pictures that need more memory than there is.
+// It owns the border that makes a picture fit the network, the choice between
+// the whole picture at once and strips of it, the plans that are kept for the
+// sizes seen last, and what strength and colours mean. It refuses files and
+// training.
 package stylize
 
 import (
@@ -23,7 +24,7 @@ import (
 // camera come in two sizes, upright and across.
 const maxPlans = 2
 
-// Options say what Picture does besides running the network.
+// Options say what is done besides running the network.
 type Options struct {
 	// MaxSize shrinks a picture whose long side is longer, in pixels. 0 keeps
 	// every size.
@@ -33,7 +34,23 @@ type Options struct {
 	Strength float32
 	// KeepColors gives the result the chroma of the content.
 	KeepColors bool
+
+	// Memory is what the process may take in all, in bytes; 0 is
+	// DefaultMemory. A picture whose feature maps do not fit is run by strips,
+	// with statistics of the whole picture, and as much of the maps as does not
+	// fit is kept in temporary files. The result is the same but for rounding:
+	// no value differs by more than 1.
+	Memory int64
+	// Rows runs every picture by strips of so many rows of the result. 0 leaves
+	// the choice to the memory.
+	Rows int
+	// Progress, unless nil, is told the share of the picture that is done, 0 to
+	// 1, on the way.
+	Progress func(share float64)
 }
+
+// DefaultMemory is what the process may take unless it is told otherwise.
+const DefaultMemory = 2 << 30
 
 func (o Options) check() error {
 	if o.MaxSize < 0 {
@@ -42,26 +59,21 @@ func (o Options) check() error {
 	if !(o.Strength >= 0 && o.Strength <= 1) { // not a number fails too
 		return fmt.Errorf("stylize: strength %v is not between 0 and 1", o.Strength)
 	}
+	if o.Memory < 0 {
+		return fmt.Errorf("stylize: a memory of %d bytes", o.Memory)
+	}
+	if o.Rows < 0 {
+		return fmt.Errorf("stylize: strips of %d rows: give 1 or more, or 0 for as many as fit", o.Rows)
+	}
 	return nil
 }
-
-// SizeError reports a picture that is too large for the memory of the device.
-type SizeError struct {
-	W, H int // pixels
-	Err  error
-}
-
-func (e *SizeError) Error() string {
-	return fmt.Sprintf("a picture of %d×%d pixels is too large for this machine's memory: %v", e.W, e.H, e.Err)
-}
-
-func (e *SizeError) Unwrap() error { return e.Err }
 
 // Stylizer is a model on a device. It is safe for concurrent use; pictures are
 // then computed one after the other.
 type Stylizer struct {
 	net             *networks.Network
 	multiple, least int
+	weights         int64 // bytes
 
 	mu     sync.Mutex
 	dev    kernels.Device // nil after Close
@@ -72,8 +84,8 @@ type Stylizer struct {
 // plan is the network bound to one size.
 type plan struct {
 	*inference.Plan
-	h, w int
-	buf  []float32 // (3, h, w)
+	h, w  int
+	bytes int64
 }
 
 // Open puts a model on a device, which must stay open as long as the Stylizer.
@@ -86,6 +98,9 @@ func Open(dev kernels.Device, m *model.Model) (*Stylizer, error) {
 		return nil, err
 	}
 	s := &Stylizer{net: net}
+	for _, t := range m.Weights.Tensors() {
+		s.weights += 4 * int64(len(t.Data))
+	}
 	if s.multiple, s.least, err = m.Network.Multiple(); err != nil {
 		return nil, err
 	}
@@ -110,9 +125,7 @@ func (s *Stylizer) Close() error {
 
 // Picture returns p in the model's style: in p's size, or smaller where
 // o.MaxSize says so, with p's alpha and values from 0 to 255. p is not changed.
-//
-// A picture that does not fit into memory gives a *SizeError. ctx is looked at
-// before the network starts; a picture under way is finished.
+// Errors are those of Paint.
 func (s *Stylizer) Picture(ctx context.Context, p *images.Picture, o Options) (*images.Picture, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -126,54 +139,51 @@ func (s *Stylizer) Picture(ctx context.Context, p *images.Picture, o Options) (*
 			return nil, err
 		}
 	}
-	if o.Strength == 0 {
-		return p.Clone(), ctx.Err()
-	}
-	out, err := s.run(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	if err := clamp(out.Pix); err != nil {
-		return nil, err
-	}
-	if o.KeepColors {
-		out = images.KeepColors(out, p)
-	}
-	if o.Strength < 1 {
-		out = images.Blend(p, out, o.Strength)
-	}
-	if o.KeepColors || o.Strength < 1 {
-		if err := clamp(out.Pix); err != nil {
-			return nil, err
-		}
-	}
+	out := images.New(p.W, p.H)
 	out.Alpha = slices.Clone(p.Alpha)
+	if err := s.Paint(ctx, p, out, o); err != nil {
+		return nil, err
+	}
 	return out, nil
 }
 
-// run returns the network's output for p, as large as p.
-func (s *Stylizer) run(ctx context.Context, p *images.Picture) (*images.Picture, error) {
+// Paint writes src in the model's style to dst, which has its size: values from
+// 0 to 255, with src's alpha. o.MaxSize is not looked at.
+//
+// A picture that does not fit into o.Memory even by strips gives a *SizeError.
+// When ctx ends, Paint ends after the strip at hand, or after the network where
+// the picture is run whole; dst is then incomplete.
+func (s *Stylizer) Paint(ctx context.Context, src images.Reader, dst images.Writer, o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if o.Progress == nil {
+		o.Progress = func(float64) {}
+	}
+	f := &finisher{src: src, dst: dst, o: o, alpha: !src.Opaque()}
+	if o.Strength == 0 {
+		return f.copy(ctx)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return nil, err // it may have ended while another picture was computed
+		return err // it may have ended while another picture was computed
 	}
 	if s.dev == nil {
-		return nil, errors.New("stylize: the model was closed")
+		return errors.New("stylize: the model was closed")
 	}
-	pl, err := s.plan(s.side(p.H), s.side(p.W))
+	w, h := src.Size()
+	in := &border{src: src, w: w, h: h, wide: s.side(w), high: s.side(h)}
+	have := s.memory(src, dst, o.Memory)
+	whole, err := inference.MapBytes(s.dev, s.net, 1, in.high, in.wide)
 	if err != nil {
-		return nil, &SizeError{p.W, p.H, err}
+		return err
 	}
-	pl.put(p)
-	if err := pl.Device().Upload(pl.Input(), pl.buf); err != nil {
-		return nil, err
+	whole += 2 * 4 * 3 * int64(in.high) * int64(in.wide) // off the device
+	if o.Rows == 0 && whole <= have {
+		return s.paintWhole(ctx, in, f, have-whole)
 	}
-	pl.Run()
-	if err := pl.Device().Download(pl.buf, pl.Output(0)); err != nil {
-		return nil, err
-	}
-	return pl.get(p.W, p.H), nil
+	return s.paintStrips(ctx, in, f, have)
 }
 
 // side is the side of the padded picture: the next multiple that the network
@@ -182,41 +192,79 @@ func (s *Stylizer) side(n int) int {
 	return max((n+s.multiple-1)/s.multiple*s.multiple, s.least)
 }
 
-// plan returns the plan for a size, a new one unless that size was among the
-// last.
-func (s *Stylizer) plan(h, w int) (*plan, error) {
-	if i := slices.IndexFunc(s.plans, func(p *plan) bool { return p.h == h && p.w == w }); i >= 0 {
-		p := s.plans[i]
-		s.plans = slices.Insert(slices.Delete(s.plans, i, i+1), 0, p)
-		return p, nil
+// paintWhole runs the network on the whole picture at once. Plans for other
+// sizes may go on taking left bytes.
+func (s *Stylizer) paintWhole(ctx context.Context, in *border, f *finisher, left int64) error {
+	pl, err := s.plan(in.high, in.wide, left)
+	if err != nil {
+		return err
 	}
-	if err := s.drop(maxPlans - 1); err != nil {
+	values := make([]float32, 3*in.high*in.wide)
+	in.read(values, 0, in.high)
+	if err := pl.Device().Upload(pl.Input(), values); err != nil {
+		return err
+	}
+	pl.Run()
+	if err := pl.Device().Download(values, pl.Output(0)); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f.o.Progress(1)
+	return f.finish(in, values, 0, in.high)
+}
+
+// paintStrips runs the network by strips.
+func (s *Stylizer) paintStrips(ctx context.Context, in *border, f *finisher, have int64) (err error) {
+	if err := s.drop(0); err != nil {
+		return err
+	}
+	strips, err := inference.NewStrips(s.dev, s.net, s.params, in.high, in.wide, inference.Limits{Bytes: have, Rows: f.o.Rows})
+	if err != nil {
+		var memory *inference.MemoryError
+		if errors.As(err, &memory) {
+			return &SizeError{in.w, in.h, err}
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, strips.Close()) }()
+	read := func(values []float32, from, to int) error {
+		in.read(values, from, to)
+		return nil
+	}
+	write := func(values []float32, from, to int) error { return f.finish(in, values, from, to) }
+	return strips.Run(ctx, read, write, f.o.Progress)
+}
+
+// plan returns the plan for a size, a new one unless that size was among the
+// last. Plans for other sizes are closed until they take no more than left
+// bytes.
+func (s *Stylizer) plan(h, w int, left int64) (*plan, error) {
+	p := &plan{h: h, w: w}
+	if i := slices.IndexFunc(s.plans, func(p *plan) bool { return p.h == h && p.w == w }); i >= 0 {
+		p = s.plans[i]
+		s.plans = slices.Delete(s.plans, i, i+1)
+	}
+	keep := 0
+	for keep < min(len(s.plans), maxPlans-1) && s.plans[keep].bytes <= left {
+		left -= s.plans[keep].bytes
+		keep++
+	}
+	if err := s.drop(keep); err != nil {
 		return nil, err
 	}
-	p, err := s.compile(h, w)
-	if err != nil && len(s.plans) > 0 {
-		// What is kept for other sizes may be what is in the way.
-		if err := s.drop(0); err != nil {
+	if p.Plan == nil {
+		var err error
+		if p.bytes, err = inference.MapBytes(s.dev, s.net, 1, h, w); err != nil {
 			return nil, err
 		}
-		p, err = s.compile(h, w)
-	}
-	if err != nil {
-		return nil, err
+		if p.Plan, err = inference.Compile(s.dev, s.net, s.params, 1, h, w); err != nil {
+			return nil, err
+		}
 	}
 	s.plans = slices.Insert(s.plans, 0, p)
 	return p, nil
-}
-
-func (s *Stylizer) compile(h, w int) (*plan, error) {
-	if err := s.fits(h, w); err != nil {
-		return nil, err
-	}
-	c, err := inference.Compile(s.dev, s.net, s.params, 1, h, w)
-	if err != nil {
-		return nil, err
-	}
-	return &plan{Plan: c, h: h, w: w, buf: make([]float32, 3*h*w)}, nil
 }
 
 // drop closes all plans but the n used last.
@@ -228,45 +276,4 @@ func (s *Stylizer) drop(n int) error {
 		s.plans = s.plans[:last]
 	}
 	return err
-}
-
-// put copies p into the buffer and repeats its last column and row.
-func (pl *plan) put(p *images.Picture) {
-	for c := range 3 {
-		src, dst := p.Plane(c), pl.buf[c*pl.h*pl.w:(c+1)*pl.h*pl.w]
-		for y := range pl.h {
-			row := dst[y*pl.w : (y+1)*pl.w]
-			if y >= p.H {
-				copy(row, dst[(p.H-1)*pl.w:])
-				continue
-			}
-			for x := copy(row, src[y*p.W:(y+1)*p.W]); x < pl.w; x++ {
-				row[x] = row[p.W-1]
-			}
-		}
-	}
-}
-
-// get copies the top left w×h pixels out of the buffer.
-func (pl *plan) get(w, h int) *images.Picture {
-	out := images.New(w, h)
-	for c := range 3 {
-		dst, src := out.Plane(c), pl.buf[c*pl.h*pl.w:]
-		for y := range h {
-			copy(dst[y*w:(y+1)*w], src[y*pl.w:])
-		}
-	}
-	return out
-}
-
-// clamp limits values to 0..255. Not a number would become black, so it is an
-// error instead.
-func clamp(pix []float32) error {
-	for i, v := range pix {
-		if v != v {
-			return errors.New("stylize: the network's output is not a number: its weights are broken or beyond the range of float32")
-		}
-		pix[i] = min(max(v, 0), 255)
-	}
-	return nil
 }

@@ -229,7 +229,8 @@ func (f failing) NewActivation(s kernels.Shape) (kernels.Array, error) {
 	return f.Device.NewActivation(s)
 }
 
-func TestOutOfMemory(t *testing.T) {
+// A device that fails is not a picture that is too large.
+func TestDeviceFails(t *testing.T) {
 	dev := failing{reference.New(1), 4 * 3 * 64}
 	s, err := Open(dev, linear(t, identity, []float32{0, 0, 0}))
 	if err != nil {
@@ -238,28 +239,101 @@ func TestOutOfMemory(t *testing.T) {
 	mustPicture(t, s, numbered(8, 8), Options{Strength: 1})
 	_, err = s.Picture(context.Background(), numbered(9, 8), Options{Strength: 1})
 	var size *SizeError
-	if !errors.As(err, &size) || size.W != 9 || size.H != 8 || !strings.Contains(err.Error(), "9×8 pixels is too large for this machine's memory: out of memory") {
+	if err == nil || errors.As(err, &size) || !strings.Contains(err.Error(), "out of memory: no 1 MiB left") {
 		t.Errorf("got %v", err)
 	}
 	mustPicture(t, s, numbered(8, 8), Options{Strength: 1}) // still works
 }
 
-func TestMapBytesIsALowerBound(t *testing.T) {
+// fixed is what a stylizer takes without maps and pictures.
+func fixed(s *Stylizer) int64 { return processBytes + packedWeights*s.weights }
+
+func TestMemory(t *testing.T) {
 	s, dev := open(t, random(t, "c3s1-8,d16,R16,u8,c3s1-3"))
-	mustPicture(t, s, numbered(64, 64), Options{Strength: 1})
-	need, err := s.mapBytes(64, 64)
-	if err != nil {
+	p := numbered(128, 256)
+	pictures := 2 * p.Bytes()
+	whole := dev.PeakBytes()
+	want := mustPicture(t, s, p, Options{Strength: 1})
+	whole = dev.PeakBytes() - whole
+	if err := s.drop(0); err != nil {
 		t.Fatal(err)
 	}
-	// The three largest: conv1.pad, its result, and the input.
-	if least := int64(4 * 64 * 64 * (8 + 8 + 3)); need < least || need > dev.PeakBytes() {
-		t.Errorf("%d bytes are needed, outside %d to the measured %d", need, least, dev.PeakBytes())
-	}
-	// 32 terapixels fit into no machine.
-	if free := freeMemory(); free > 0 {
-		if err := s.fits(1<<23, 1<<22); err == nil || !strings.Contains(err.Error(), "MiB are free") {
-			t.Errorf("got %v", err)
+	for _, c := range []struct {
+		maps  int64
+		plans int
+	}{{2 * whole, 1}, {whole / 2, 0}, {whole / 4, 0}} {
+		var last float64
+		got := mustPicture(t, s, p, Options{Strength: 1, Memory: fixed(s) + pictures + c.maps, Progress: func(share float64) { last = share }})
+		if len(s.plans) != c.plans {
+			t.Errorf("with %d of %d bytes there are %d plans, want %d", c.maps, whole, len(s.plans), c.plans)
 		}
+		if last < .999 || last > 1.001 {
+			t.Errorf("the last progress was %v", last)
+		}
+		for i, v := range got.Pix {
+			if math.Abs(float64(v-want.Pix[i])) > .01 {
+				t.Fatalf("with %d of %d bytes value %d is %v, whole %v", c.maps, whole, i, v, want.Pix[i])
+			}
+		}
+	}
+	_, err := s.Picture(context.Background(), p, Options{Strength: 1, Memory: fixed(s) + pictures + 1000})
+	var size *SizeError
+	if !errors.As(err, &size) || size.W != 128 || size.H != 256 || !strings.Contains(err.Error(), "128×256 pixels is too large for the memory: feature maps need 1 MiB, and 0 MiB are left") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Strips of any height give the picture of the whole, with alpha, strength and
+// colours too, for networks of every kind.
+func TestStrips(t *testing.T) {
+	for _, j := range []networks.Johnson{
+		{Architecture: "c9s1-2,d4,R4,u2,c9s1-3", Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"},
+		{Architecture: "c9s1-2,d4,d4,R4,R4,u4,u2,c9s1-3", Padding: "reflect-start", Norm: "instance", Upsample: "transposed", Output: "tanh", OutputScale: 150, OutputOffset: 120},
+		{Architecture: "c3s2-3,R3,U2,c3s1-3", Padding: "zero", Norm: "batch", Upsample: "nearest", Output: "linear"},
+	} {
+		net, err := j.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := net.Init(3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := open(t, &model.Model{Network: j, Weights: set})
+		p := numbered(37, 53) // needs a border on both sides
+		p.Alpha = make([]float32, 37*53)
+		for i := range p.Alpha {
+			p.Alpha[i] = float32(i%7) / 6
+		}
+		for _, o := range []Options{{Strength: 1}, {Strength: .3, KeepColors: true}} {
+			want := mustPicture(t, s, p, o)
+			for _, n := range []int{1, 3, 7, 20, 100} {
+				o.Rows = n
+				got := mustPicture(t, s, p, o)
+				if !slices.Equal(got.Alpha, want.Alpha) {
+					t.Errorf("%s, strips of %d rows: alpha differs", j.Architecture, n)
+				}
+				for i, v := range got.Pix {
+					if math.Abs(float64(v-want.Pix[i])) > .05 {
+						t.Fatalf("%s, strips of %d rows, %+v: value %d is %v, want %v", j.Architecture, n, o, i, v, want.Pix[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// A picture that is stopped between strips stays as it is.
+func TestStop(t *testing.T) {
+	s, _ := open(t, random(t, "c3s1-2,d4,u2,c3s1-3"))
+	ctx, stop := context.WithCancel(context.Background())
+	o := Options{Strength: 1, Rows: 4, Progress: func(share float64) {
+		if share > .5 {
+			stop()
+		}
+	}}
+	if _, err := s.Picture(ctx, numbered(16, 64), o); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -276,6 +350,8 @@ func TestErrors(t *testing.T) {
 		{context.Background(), numbered(2, 2), Options{Strength: 1.5}, "strength 1.5 is not between 0 and 1"},
 		{context.Background(), numbered(2, 2), Options{Strength: float32(math.NaN())}, "strength NaN"},
 		{context.Background(), numbered(2, 2), Options{MaxSize: -1}, "a largest side of -1 pixels"},
+		{context.Background(), numbered(2, 2), Options{Memory: -1}, "a memory of -1 bytes"},
+		{context.Background(), numbered(2, 2), Options{Rows: -1}, "strips of -1 rows"},
 		{context.Background(), &images.Picture{W: 2, H: 2}, Options{Strength: 1}, "a picture of 2×2 with 0 values"},
 		{ended, numbered(2, 2), Options{Strength: 1}, "context canceled"},
 	} {

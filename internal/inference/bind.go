@@ -1,0 +1,249 @@
+package inference
+
+import (
+	"fmt"
+	"math"
+
+	"stylenet/internal/kernels"
+	"stylenet/internal/networks"
+)
+
+// binder binds steps to a device, for any rows of their results.
+type binder struct {
+	dev    kernels.Device
+	params Arrays
+	n      int                            // images
+	input  networks.Size                  // of the whole picture
+	sizes  []networks.Size                // of whole results
+	stats  map[*networks.Layer]statistics // known, or to be taken
+}
+
+// statistics are the mean and 1/√(variance+ε) of what a norm reads.
+type statistics struct{ mean, invstd kernels.Array }
+
+// newSizes makes a binder that knows sizes alone.
+func newSizes(dev kernels.Device, net *networks.Network, n, h, w int) (*binder, error) {
+	sizes, err := net.Sizes(h, w)
+	if err != nil {
+		return nil, err
+	}
+	return &binder{dev: dev, n: n, input: networks.Size{C: net.Channels, H: h, W: w}, sizes: sizes}, nil
+}
+
+func newBinder(dev kernels.Device, net *networks.Network, params Arrays, n, h, w int) (*binder, error) {
+	b, err := newSizes(dev, net, n, h, w)
+	if err != nil {
+		return nil, err
+	}
+	b.params, b.stats = params, map[*networks.Layer]statistics{}
+	for i := range net.Layers {
+		l := &net.Layers[i]
+		if op, ok := l.Op.(networks.Norm); ok && op.Batch {
+			if b.stats[l], err = b.running(l, op); err != nil {
+				return nil, fmt.Errorf("layer %s: %w", l.Name, err)
+			}
+		}
+	}
+	return b, nil
+}
+
+// running are the running statistics of a batch norm.
+func (b *binder) running(l *networks.Layer, op networks.Norm) (statistics, error) {
+	variance := make([]float32, op.Channels)
+	if err := b.dev.Download(variance, b.params[l.Name+".running_var"]); err != nil {
+		return statistics{}, err
+	}
+	for i, v := range variance {
+		variance[i] = float32(1 / math.Sqrt(float64(v)+float64(op.Eps)))
+	}
+	invstd, err := NewParameter(b.dev, []int{op.Channels}, variance)
+	return statistics{b.params[l.Name+".running_mean"], invstd}, err
+}
+
+func newStatistics(dev kernels.Device, s kernels.Shape) (statistics, error) {
+	mean, err := dev.NewParameter(s)
+	if err != nil {
+		return statistics{}, err
+	}
+	invstd, err := dev.NewParameter(s)
+	return statistics{mean, invstd}, err
+}
+
+// source is a result, or some rows of it, on the device.
+type source struct {
+	array kernels.Array
+	rows  rows
+}
+
+// piece is a step for some rows of its result.
+type piece struct {
+	*Fused
+	out rows
+	// stats, unless nil, receives the statistics of these rows.
+	stats *statistics
+}
+
+// shape is the shape of some rows of a result.
+func (b *binder) shape(value int, r rows) kernels.Shape {
+	s := b.size(value)
+	s.H = r.count()
+	return Shape(b.n, s)
+}
+
+// size is the size of a whole result.
+func (b *binder) size(value int) networks.Size {
+	if value == networks.Input {
+		return b.input
+	}
+	return b.sizes[value]
+}
+
+// program binds pieces, in the order in which they run, through dev. given
+// are results that are written otherwise; keep lists results that stay after
+// the last piece. Of both it returns the arrays; others share memory.
+func (b *binder) program(dev kernels.Device, given map[int]rows, pieces []piece, keep ...int) (map[int]source, []kernels.Kernel, error) {
+	values := map[int]source{}
+	for v, r := range given {
+		a, err := dev.NewActivation(b.shape(v, r))
+		if err != nil {
+			return nil, nil, err
+		}
+		values[v] = source{a, r}
+	}
+	last := map[int]int{} // the last piece that reads a result
+	for i, p := range pieces {
+		for _, r := range p.Reads {
+			last[r.From] = i
+		}
+	}
+	for _, k := range keep {
+		last[k] = len(pieces)
+	}
+	for v := range given {
+		last[v] = len(pieces)
+	}
+	var launches []kernels.Kernel
+	for i, p := range pieces {
+		fail := func(err error) (map[int]source, []kernels.Kernel, error) {
+			return nil, nil, fmt.Errorf("layer %s: %w", p.Layer.Name, err)
+		}
+		dst, err := dev.NewActivation(b.shape(p.Output, p.out))
+		if err != nil {
+			return fail(err)
+		}
+		values[p.Output] = source{dst, p.out}
+		k, err := b.step(dev, p, values)
+		if err != nil {
+			return fail(err)
+		}
+		launches = append(launches, k)
+		if p.stats != nil && !p.measures() {
+			scratch, err := dev.NewActivation(dst.Shape())
+			if err != nil {
+				return fail(err)
+			}
+			if k, err = b.measure(dev, p, dst, scratch); err != nil {
+				return fail(err)
+			}
+			launches = append(launches, k)
+			dev.Release(scratch)
+		}
+		for _, r := range p.Reads {
+			if last[r.From] == i {
+				dev.Release(values[r.From].array)
+				last[r.From] = len(pieces) // both reads of a sum may be of one result
+			}
+		}
+	}
+	return values, launches, nil
+}
+
+// step binds the kernel of a piece.
+func (b *binder) step(dev kernels.Device, p piece, values map[int]source) (kernels.Kernel, error) {
+	param := func(suffix string) kernels.Array { return b.params[p.Layer.Name+suffix] }
+	seen, dst := p.reads(p.out), values[p.Output].array
+	arrays, reads := make([]kernels.Array, len(p.Reads)), make([]kernels.Read, len(p.Reads))
+	for i, r := range p.Reads {
+		var err error
+		arrays[i] = values[r.From].array
+		if reads[i], err = b.read(r.strip(seen, values[r.From].rows)); err != nil {
+			return nil, err
+		}
+	}
+	src := arrays[0]
+	switch op := p.Layer.Op.(type) {
+	case networks.Conv:
+		c := kernels.Conv{Stride: op.Stride, ReLU: p.ReLU, Frozen: true}
+		if p.stats == nil || !p.measures() {
+			return dev.FusedConv(dst, nil, nil, src, reads[0], param(".weight"), param(".bias"), c, kernels.Norm{})
+		}
+		n := kernels.Norm{Eps: p.Stats.Op.(networks.Norm).Eps}
+		return dev.FusedConv(dst, p.stats.mean, p.stats.invstd, src, reads[0], param(".weight"), param(".bias"), c, n)
+	case nil, networks.Add:
+		return dev.FusedSum(dst, arrays, reads)
+	case networks.ConvTranspose:
+		c := TransposedConv(op)
+		c.Frozen = true
+		// The rows of dst begin and end within what the rows of src reach.
+		have := values[p.Reads[0].From].rows
+		c.Pad.Top = p.offset(map[int]rows{p.Reads[0].From: have})
+		c.Pad.Bottom = max(0, (have.count()-1)*op.Stride+op.Kernel-p.out.count()-c.Pad.Top)
+		return dev.ConvBackwardData(dst, src, param(".weight"), param(".bias"), c)
+	case networks.Norm:
+		own, err := newStatistics(dev, kernels.Norm{}.Stats(src.Shape()))
+		if err != nil {
+			return nil, err
+		}
+		return dev.Norm(dst, own.mean, own.invstd, src, param(".weight"), param(".bias"), kernels.Norm{Eps: op.Eps})
+	case networks.Tanh:
+		return dev.Tanh(dst, src, op.Scale, op.Offset)
+	case networks.Pool:
+		return dev.Pool(dst, src, PoolKind(op))
+	case networks.Affine:
+		scale, shift, err := AffineArrays(dev, op)
+		if err != nil {
+			return nil, err
+		}
+		return dev.ChannelAffine(dst, src, scale, shift)
+	}
+	return nil, fmt.Errorf("unknown kind of layer %T", p.Layer.Op)
+}
+
+// offset is how far a transposed convolution's first row of interest lies
+// behind the first that its source reaches.
+func (p piece) offset(have map[int]rows) int {
+	if op, ok := p.Layer.Op.(networks.ConvTranspose); ok {
+		return p.out.from + op.Pad - op.Stride*have[p.Reads[0].From].from
+	}
+	return 0
+}
+
+// measures says that a step's kernel takes statistics itself.
+func (s *Fused) measures() bool {
+	_, conv := s.Layer.Op.(networks.Conv)
+	return conv && !s.ReLU
+}
+
+// measure binds a kernel that takes the statistics of a piece's result; scratch
+// has its shape.
+func (b *binder) measure(dev kernels.Device, p piece, result, scratch kernels.Array) (kernels.Kernel, error) {
+	gamma, beta := b.params[p.Stats.Name+".weight"], b.params[p.Stats.Name+".bias"]
+	return dev.Norm(scratch, p.stats.mean, p.stats.invstd, result, gamma, beta, kernels.Norm{Eps: p.Stats.Op.(networks.Norm).Eps})
+}
+
+// read turns a Read into the kernels' terms.
+func (b *binder) read(r Read) (kernels.Read, error) {
+	k := kernels.Read{ReLU: r.ReLU, Upsample: r.Upsample, Pad: Border(r.Pad)}
+	if r.Mode != "" {
+		var err error
+		if k.Mode, err = PadMode(r.Mode); err != nil {
+			return k, err
+		}
+	}
+	if r.Norm != nil {
+		stats := b.stats[r.Norm]
+		k.Mean, k.InvStd = stats.mean, stats.invstd
+		k.Gamma, k.Beta = b.params[r.Norm.Name+".weight"], b.params[r.Norm.Name+".bias"]
+	}
+	return k, nil
+}

@@ -1,0 +1,130 @@
+package inference
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"stylenet/internal/kernels"
+	"stylenet/internal/networks"
+)
+
+// cut lists the pieces that make the rows out of a result, and the rows of
+// earlier results that must be given for them: of those in stored, and of the
+// input.
+func (b *binder) cut(steps []Fused, target int, out rows, stored map[int]bool) (given map[int]rows, pieces []piece) {
+	given = map[int]rows{}
+	need := map[int]rows{steps[target].Output: out}
+	for i := target; i >= 0; i-- {
+		s := &steps[i]
+		r := need[s.Output]
+		switch {
+		case r.count() == 0:
+		case i != target && stored[s.Output]:
+			given[s.Output] = r
+		default:
+			pieces = append(pieces, piece{Fused: s, out: r})
+			seen := s.reads(r)
+			for _, read := range s.Reads {
+				need[read.From] = need[read.From].hull(read.source(seen, b.size(read.From).H))
+			}
+		}
+	}
+	if r := need[networks.Input]; r.count() > 0 {
+		given[networks.Input] = r
+	}
+	slices.Reverse(pieces)
+	return given, pieces
+}
+
+// whole lists the pieces of all steps for the whole picture.
+func (b *binder) whole(steps []Fused) (given map[int]rows, pieces []piece) {
+	for i := range steps {
+		p := piece{Fused: &steps[i], out: rows{0, b.sizes[steps[i].Output].H}}
+		if p.Stats != nil {
+			p.stats = &statistics{}
+		}
+		pieces = append(pieces, p)
+	}
+	return map[int]rows{networks.Input: {0, b.input.H}}, pieces
+}
+
+// geometry is the same for cuts that differ in where they are alone: the
+// kernels bound for one serve the other.
+func geometry(given map[int]rows, pieces []piece) string {
+	var b strings.Builder
+	have := map[int]rows{}
+	for v, r := range given {
+		have[v] = r
+	}
+	for _, p := range pieces {
+		have[p.Output] = p.out
+		fmt.Fprintln(&b, p.Output, p.out.count(), p.offset(have))
+		for _, r := range p.Reads {
+			fmt.Fprintln(&b, have[r.From].count(), r.strip(p.reads(p.out), have[r.From]).Pad)
+		}
+	}
+	return b.String()
+}
+
+// scratch names the map that a kernel which only takes the statistics of a
+// result writes.
+func scratch(value int) int { return networks.Input - 1 - value }
+
+// held lists the arrays that a program of pieces needs and when, for
+// kernels.Place.
+func (b *binder) held(given map[int]rows, pieces []piece, keep ...int) (values []int, shapes []kernels.Shape, lives []kernels.Life) {
+	at := map[int]int{}
+	add := func(value int, s kernels.Shape, launch int) {
+		at[value] = len(values)
+		values, shapes, lives = append(values, value), append(shapes, s), append(lives, kernels.Life{First: launch, Last: launch})
+	}
+	for v := networks.Input; v < len(b.sizes); v++ { // the map has no order of its own
+		if r, ok := given[v]; ok {
+			add(v, b.shape(v, r), 0)
+		}
+	}
+	launch := 0
+	for _, p := range pieces {
+		add(p.Output, b.shape(p.Output, p.out), launch)
+		for _, r := range p.Reads {
+			lives[at[r.From]].Last = launch
+		}
+		launch++
+		if p.stats != nil && !p.measures() {
+			add(scratch(p.Output), b.shape(p.Output, p.out), launch)
+			lives[at[p.Output]].Last = launch
+			launch++
+		}
+	}
+	for _, k := range keep {
+		lives[at[k]].Last = launch
+	}
+	return values, shapes, lives
+}
+
+// mapBytes is the memory of feature maps on a device: of more than 4 channels,
+// in blocks of 16 and in the device's precision. It is an upper bound for
+// devices that hold them more tightly.
+func mapBytes(s kernels.Shape, info kernels.Info) int64 {
+	const plain, block = 4, 16
+	size := int64(4)
+	if s.C > plain {
+		s.C = (s.C + block - 1) / block * block
+		if info.Precision == "bf16" {
+			size = 2
+		}
+	}
+	return size * int64(s.N) * int64(s.C) * int64(s.H) * int64(s.W)
+}
+
+// bytes is the memory that a program's maps take.
+func (b *binder) bytes(given map[int]rows, pieces []piece, keep ...int) int64 {
+	_, shapes, lives := b.held(given, pieces, keep...)
+	sizes := make([]int64, len(shapes))
+	for i, s := range shapes {
+		sizes[i] = mapBytes(s, b.dev.Info())
+	}
+	_, total := kernels.Place(sizes, lives)
+	return total
+}

@@ -1,0 +1,219 @@
+package inference
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"stylenet/internal/networks"
+)
+
+// Fused is one kernel of a network that runs forward alone: it reads earlier
+// results through norms, ReLUs, upsamplings and borders, which therefore are
+// never written to memory.
+type Fused struct {
+	// Layer is what the kernel computes: a convolution, whose padding is among
+	// the Reads then, an Add, or any layer that cannot read through others. A
+	// step without an Op writes down what it reads, for the sake of such a
+	// layer or of the caller.
+	Layer networks.Layer
+	Reads []Read
+	// ReLU is a convolution's ReLU of its own.
+	ReLU bool
+	// Stats is the instance norm that wants the result's statistics, or nil.
+	Stats *networks.Layer
+	// Output is the layer whose result this is. It names the result in Reads.
+	Output int
+}
+
+// Read is how a step reads an earlier result: normalised, then through ReLU,
+// then enlarged, then with a border.
+type Read struct {
+	From     int             // the result of that layer, or networks.Input
+	Norm     *networks.Layer // nil: none
+	ReLU     bool
+	Upsample int // 0 and 1: none
+	Mode     networks.PadMode
+	Pad      networks.Padding // negative amounts crop
+}
+
+// plain says that the result is read as it is.
+func (r Read) plain() bool { return r.unbordered() && r.Upsample <= 1 && !r.ReLU && r.Norm == nil }
+
+func (r Read) unbordered() bool { return r.Pad == networks.Padding{} }
+
+// Fuse lists the kernels of a network. keep lists the layers whose results the
+// caller wants.
+func Fuse(net *networks.Network, keep ...int) []Fused {
+	f := &fuser{net: net, readers: countReaders(net, keep), views: map[int]Read{}, made: map[int]int{}}
+	f.views[networks.Input] = Read{From: networks.Input}
+	for i := 0; i < len(net.Layers); i++ {
+		i = f.layer(i)
+		if slices.Contains(keep, i) {
+			f.write(i)
+		}
+	}
+	return f.steps
+}
+
+type fuser struct {
+	net     *networks.Network
+	readers []int
+	steps   []Fused
+	views   map[int]Read // how to read each layer's result
+	made    map[int]int  // the step of each result
+}
+
+// layer adds the i-th layer and returns the last layer that this took in.
+func (f *fuser) layer(i int) int {
+	l := &f.net.Layers[i]
+	v := f.views[l.Inputs[0]]
+	switch op := l.Op.(type) {
+	case networks.Conv:
+		if op.Pad != (networks.Padding{}) {
+			if !v.unbordered() {
+				v = f.write(l.Inputs[0])
+			}
+			v.Mode, v.Pad, op.Pad = networks.PadZero, op.Pad, networks.Padding{}
+		}
+		step := Fused{Layer: networks.Layer{Name: l.Name, Op: op, Inputs: l.Inputs}, Reads: []Read{v}, Output: i}
+		if f.readers[i] == 1 && f.reluBehind(i) {
+			step.ReLU, step.Output = true, i+1
+		}
+		f.add(step)
+		return step.Output
+	case networks.Norm:
+		v = f.write(l.Inputs[0])
+		made, ok := f.made[v.From]
+		switch {
+		case op.Batch: // with running statistics
+		case ok && f.steps[made].Stats == nil:
+			f.steps[made].Stats = l
+		default:
+			// Of the input, or the second norm of one result.
+			f.add(Fused{Layer: *l, Reads: []Read{v}, Output: i})
+			return i
+		}
+		v.Norm = l
+		f.views[i] = v
+	case networks.ReLU:
+		v.ReLU = true // it may go before upsampling and any border
+		f.views[i] = v
+	case networks.Upsample:
+		if !v.unbordered() {
+			v = f.write(l.Inputs[0])
+		}
+		v.Upsample = max(v.Upsample, 1) * op.Factor
+		f.views[i] = v
+	case networks.Pad:
+		if !v.unbordered() {
+			v = f.write(l.Inputs[0])
+		}
+		v.Mode, v.Pad = op.Mode, op.Padding
+		f.views[i] = v
+	case networks.Add:
+		f.add(Fused{Layer: *l, Reads: []Read{v, f.views[l.Inputs[1]]}, Output: i})
+	default:
+		f.add(Fused{Layer: *l, Reads: []Read{f.write(l.Inputs[0])}, Output: i})
+	}
+	return i
+}
+
+// reluBehind says whether the layer after the i-th is a ReLU of its result.
+func (f *fuser) reluBehind(i int) bool {
+	if i+1 == len(f.net.Layers) {
+		return false
+	}
+	next := f.net.Layers[i+1]
+	_, ok := next.Op.(networks.ReLU)
+	return ok && next.Inputs[0] == i
+}
+
+func (f *fuser) add(s Fused) {
+	f.made[s.Output] = len(f.steps)
+	f.steps = append(f.steps, s)
+	f.views[s.Output] = Read{From: s.Output}
+}
+
+// write makes a layer's result one that can be read as it is.
+func (f *fuser) write(layer int) Read {
+	v := f.views[layer]
+	if !v.plain() {
+		f.add(Fused{Layer: networks.Layer{Name: f.net.Layers[layer].Name}, Reads: []Read{v}, Output: layer})
+	}
+	return f.views[layer]
+}
+
+func countReaders(net *networks.Network, keep []int) []int {
+	readers := make([]int, len(net.Layers))
+	for _, l := range net.Layers {
+		for _, j := range l.Inputs {
+			if j != networks.Input {
+				readers[j]++
+			}
+		}
+	}
+	for _, k := range keep {
+		readers[k]++
+	}
+	return readers
+}
+
+// Listing prints steps one a line, such as
+//
+//	conv2.conv2d = Conv(reflect 1(relu(in1(conv1.conv2d)))), statistics for in2
+func Listing(net *networks.Network, steps []Fused) string {
+	name := func(i int) string {
+		if i == networks.Input {
+			return "input"
+		}
+		return net.Layers[i].Name
+	}
+	var b strings.Builder
+	for _, s := range steps {
+		var reads []string
+		for _, r := range s.Reads {
+			reads = append(reads, r.over(name(r.From)))
+		}
+		fmt.Fprintf(&b, "%s = ", name(s.Output))
+		switch s.Layer.Op.(type) {
+		case nil:
+			b.WriteString(reads[0])
+		case networks.Add:
+			b.WriteString(strings.Join(reads, " + "))
+		default:
+			kind := strings.TrimPrefix(fmt.Sprintf("%T", s.Layer.Op), "networks.")
+			text := fmt.Sprintf("%s(%s)", kind, reads[0])
+			if s.ReLU {
+				text = "relu(" + text + ")"
+			}
+			b.WriteString(text)
+		}
+		if s.Stats != nil {
+			fmt.Fprintf(&b, ", statistics for %s", s.Stats.Name)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// over prints the way of reading around the name of what is read.
+func (r Read) over(name string) string {
+	if r.Norm != nil {
+		name = fmt.Sprintf("%s(%s)", r.Norm.Name, name)
+	}
+	if r.ReLU {
+		name = fmt.Sprintf("relu(%s)", name)
+	}
+	if r.Upsample > 1 {
+		name = fmt.Sprintf("up %d(%s)", r.Upsample, name)
+	}
+	switch p := r.Pad; {
+	case r.unbordered():
+	case p == networks.Same(p.Top):
+		name = fmt.Sprintf("%s %d(%s)", r.Mode, p.Top, name)
+	default:
+		name = fmt.Sprintf("%s %+v(%s)", r.Mode, p, name)
+	}
+	return name
+}
