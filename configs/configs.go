@@ -204,13 +204,15 @@ type Train struct {
 	PreviewEvery int `yaml:"preview_every" json:"preview_every"`
 	// PreviewImage is the photo of the previews; empty means the first one.
 	PreviewImage string `yaml:"preview_image" json:"preview_image"`
-	// Precision is "fp32".
+	// Precision is "float32", or "bf16": feature maps of more than 4 channels
+	// are held in half the bits and multiplied faster; weights, their
+	// gradients, statistics and losses stay float32.
 	Precision string `yaml:"precision" json:"precision"`
 	// Threads is the number of cores the kernels use; 0 means all.
 	Threads int `yaml:"threads" json:"threads"`
 	// Device is "auto", "cpu", "onednn" or "reference".
 	Device string `yaml:"device" json:"device"`
-	// Exact forbids approximate kernels, such as Winograd convolution.
+	// Exact forbids approximate kernels, such as Winograd convolution, and bf16.
 	Exact bool `yaml:"exact" json:"exact"`
 }
 
@@ -250,7 +252,7 @@ func Default() *Config {
 			CheckpointEvery: 1000,
 			KeepCheckpoints: 3,
 			PreviewEvery:    500,
-			Precision:       "fp32",
+			Precision:       "float32",
 			Device:          "auto",
 		},
 	}

@@ -151,7 +151,8 @@ func TestFaultsOfValues(t *testing.T) {
 		{"train: {checkpoint_every: -1}", "train.checkpoint_every must be at least 0, got -1"},
 		{"train: {keep_checkpoints: 0}", "train.keep_checkpoints must be at least 1, got 0"},
 		{"train: {preview_every: -1}", "train.preview_every must be at least 0, got -1"},
-		{"train: {precision: bf16}", `train.precision must be fp32, the only value supported, got "bf16"`},
+		{"train: {precision: fp64}", `train.precision must be float32 or bf16, got "fp64"`},
+		{"train: {precision: bf16, exact: true}", `train.precision bf16 and train.exact are both set: exact kernels compute in float32, keep one of them`},
 		{"train: {threads: -1}", "train.threads must be at least 0, got -1"},
 		{"train: {device: gpu}", `train.device must be auto, cpu, onednn or reference, got "gpu"`},
 	} {
@@ -176,7 +177,7 @@ func TestFaultsOfValues(t *testing.T) {
 func TestEveryFaultAtOnce(t *testing.T) {
 	content := "train:\n  precision: fp16\n  batch: 0\n  lr: x\nnam: a\ndata: {size: 130}\nstyle: {image: s}\n"
 	want := strings.Join([]string{
-		`run.yaml:2: train.precision must be fp32, the only value supported, got "fp16"`,
+		`run.yaml:2: train.precision must be float32 or bf16, got "fp16"`,
 		"run.yaml:3: train.batch must be at least 1, got 0",
 		`run.yaml:4: train.lr must be a number, got "x"`,
 		"run.yaml:5: nam is not a known key; did you mean name?",
@@ -239,6 +240,8 @@ func TestOverrides(t *testing.T) {
 		{"", []string{" train.lr = 2e-3 "}, func(c *Config) { c.Train.LR = 2e-3 }},
 		{"", []string{"train.seed=18446744073709551615"}, func(c *Config) { c.Train.Seed = 1<<64 - 1 }},
 		{"", []string{"train.exact=true"}, func(c *Config) { c.Train.Exact = true }},
+		{"train: {precision: bf16}", nil, func(c *Config) { c.Train.Precision = "bf16" }},
+		{"train: {precision: fp32}", nil, func(c *Config) { c.Train.Precision = "float32" }},
 		{"", []string{"data.dir=C:\\a: #b [c]"}, func(c *Config) { c.Data.Dir = "C:\\a: #b [c]" }},
 		{"", []string{`data.dir="a=\"b\""`}, func(c *Config) { c.Data.Dir = `a="b"` }},
 		{"", []string{"name=2024-01-01"}, func(c *Config) { c.Name = "2024-01-01" }},

@@ -39,5 +39,5 @@ func ExampleLoad_faults() {
 	fmt.Println(err)
 	// Output:
 	// --set train.bacth is not a known key; did you mean train.batch?
-	// --set train.precision must be fp32, the only value supported, got "fp16"
+	// --set train.precision must be float32 or bf16, got "fp16"
 }

@@ -94,6 +94,9 @@ func load(file string, b []byte, sets []string) (*Config, error) {
 	}
 	d.exclude(c)
 
+	if c.Train.Precision == "fp32" { // as versions before bf16 wrote it
+		c.Train.Precision = "float32"
+	}
 	v := checker{faults: d.faults, at: func(key string) (place, bool) {
 		return d.at(key, file)
 	}}

@@ -285,7 +285,10 @@ func (v *checker) train(t Train) {
 	v.atLeast("train.checkpoint_every", t.CheckpointEvery, 0)
 	v.atLeast("train.keep_checkpoints", t.KeepCheckpoints, 1)
 	v.atLeast("train.preview_every", t.PreviewEvery, 0)
-	v.oneOf("train.precision", t.Precision, "fp32")
+	v.oneOf("train.precision", t.Precision, "float32", "bf16")
+	if t.Precision == "bf16" && t.Exact {
+		v.fail("train.precision", "bf16 and train.exact are both set: exact kernels compute in float32, keep one of them")
+	}
 	v.atLeast("train.threads", t.Threads, 0)
 	v.oneOf("train.device", t.Device, "auto", "cpu", "onednn", "reference")
 }

@@ -165,7 +165,7 @@ func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from 
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if r.dev, err = devices.Open(cfg.Train.Device, devices.Options{Threads: cfg.Train.Threads, Exact: cfg.Train.Exact}); err != nil {
+	if r.dev, err = devices.Open(cfg.Train.Device, devices.Options{Threads: cfg.Train.Threads, Exact: cfg.Train.Exact, Precision: cfg.Train.Precision}); err != nil {
 		return nil, err
 	}
 	for _, stage := range []func() error{

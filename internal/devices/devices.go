@@ -16,6 +16,9 @@ import (
 type Options struct {
 	Threads int  // 0: one for each processor
 	Exact   bool // no approximate kernels
+	// Precision is kernels.Float32, which "" means too, or kernels.BF16, which
+	// not all backends and processors have and Exact excludes.
+	Precision string
 }
 
 // backend is one way to compute.
@@ -49,4 +52,11 @@ func Open(name string, o Options) (kernels.Device, error) {
 		}
 	}
 	return nil, fmt.Errorf("device %q is not in this build: it has auto, cpu, %s", name, strings.Join(Names(), ", "))
+}
+
+func openReference(o Options) (kernels.Device, error) {
+	if o.Precision != "" && o.Precision != kernels.Float32 {
+		return nil, fmt.Errorf("device reference computes in float32 alone, not in %s", o.Precision)
+	}
+	return reference.New(o.Threads), nil
 }

@@ -15,12 +15,27 @@ func TestOpen(t *testing.T) {
 		if want := name; want != "auto" && want != "cpu" && want != "" && info.Backend != want {
 			t.Errorf("%q opened %s", name, info.Backend)
 		}
-		if info.Threads != 1 || info.Description == "" {
+		if info.Threads != 1 || info.Description == "" || info.Precision != kernels.Float32 {
 			t.Errorf("%q: %+v", name, info)
 		}
 		if err := d.Close(); err != nil {
 			t.Errorf("%q: close: %v", name, err)
 		}
+	}
+	if _, err := Open("reference", Options{Precision: kernels.BF16}); err == nil || err.Error() != "device reference computes in float32 alone, not in bf16" {
+		t.Errorf("bf16 of the reference: %v", err)
+	}
+	for _, o := range []Options{{Precision: "fp8"}, {Precision: kernels.BF16, Exact: true}} {
+		if _, err := Open("auto", o); err == nil {
+			t.Errorf("%+v was opened", o)
+		}
+	}
+	if d, err := Open("auto", Options{Precision: kernels.BF16}); err != nil {
+		if !strings.Contains(err.Error(), "float32") {
+			t.Errorf("bf16: %v does not say what to use", err)
+		}
+	} else if p := d.Info().Precision; p != kernels.BF16 || d.Close() != nil {
+		t.Errorf("bf16 opened %s", p)
 	}
 	if _, err := Open("gpu", Options{}); err == nil || !strings.Contains(err.Error(), "it has auto, cpu, ") {
 		t.Errorf("unknown device: %v", err)

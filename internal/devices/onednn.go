@@ -11,8 +11,8 @@ import (
 func backends() []backend {
 	return []backend{
 		{"onednn", func(o Options) (kernels.Device, error) {
-			return onednn.Open(onednn.Options{Threads: o.Threads, Exact: o.Exact})
+			return onednn.Open(onednn.Options{Threads: o.Threads, Exact: o.Exact, Precision: o.Precision})
 		}},
-		{"reference", func(o Options) (kernels.Device, error) { return reference.New(o.Threads), nil }},
+		{"reference", openReference},
 	}
 }

@@ -212,7 +212,7 @@ func testFailedLaunch(t *testing.T, d kernels.Device) {
 
 // size is the least number of bytes that an element of an activation takes.
 func size(d kernels.Device) int {
-	if d.Info().Precision == "bf16" {
+	if d.Info().Precision == kernels.BF16 {
 		return 2
 	}
 	return 4

@@ -188,7 +188,7 @@ func (c call) values(r *rand.Rand, info kernels.Info) [][]float32 {
 	if c.fill != nil {
 		c.fill(r, v)
 	}
-	if info.Precision == "bf16" {
+	if info.Precision == kernels.BF16 {
 		for i, o := range c.operands {
 			if !o.parameter && o.read {
 				roundToBF16(v[i])

@@ -28,16 +28,9 @@ type Options struct {
 	Threads int    // 0: one for each processor
 	Exact   bool   // no approximate kernels (Winograd)
 	ISA     string // "avx512", "avx2" or "base" for our own kernels; "": the best
-	// Precision is how activations of more than 4 channels are held: Float32,
-	// which "" means too, or BF16.
+	// Precision is kernels.Float32, which "" means too, or kernels.BF16.
 	Precision string
 }
-
-// The precisions.
-const (
-	Float32 = "float32"
-	BF16    = "bf16"
-)
 
 // plainChannels is the number of channels up to which maps keep the plain
 // layout: a block of 16 lanes would be mostly padding.
@@ -76,11 +69,11 @@ func (o *Options) kernels() (*C.sn_kernels, error) {
 		return C.sn_kernels_named(c)
 	}
 	switch o.Precision {
-	case "", Float32:
-		o.Precision = Float32
-	case BF16:
+	case "", kernels.Float32:
+		o.Precision = kernels.Float32
+	case kernels.BF16:
 		if o.Exact {
-			return nil, errors.New("onednn: exact kernels and precision bf16 exclude each other")
+			return nil, errors.New("onednn: exact kernels compute in float32, not in bf16")
 		}
 		if o.ISA != "" && o.ISA != "avx512" {
 			return nil, fmt.Errorf("onednn: no %q kernels for precision bf16", o.ISA)
@@ -91,7 +84,7 @@ func (o *Options) kernels() (*C.sn_kernels, error) {
 		}
 		return table, nil
 	default:
-		return nil, fmt.Errorf("onednn: unknown precision %q; there are float32 and bf16", o.Precision)
+		return nil, fmt.Errorf("onednn: unknown precision %q: use float32 or bf16", o.Precision)
 	}
 	if o.ISA == "" {
 		return C.sn_kernels_best(), nil

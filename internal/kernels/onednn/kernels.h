@@ -129,6 +129,8 @@ typedef struct sn_kernels {
 
     const struct sn_own_conv *const *own; /* convolutions of our own, the best first: own.h */
     int owns;
+    const struct sn_own_wgrad *const *own_wgrad; /* gradients for the weights of such */
+    int own_wgrads;
 } sn_kernels;
 
 /* The best table that this processor can run. */

@@ -1174,4 +1174,6 @@ const sn_kernels SN_TABLE = {
     .scatter = k_scatter,
     .own = own_list,
     .owns = sizeof own_list / sizeof *own_list,
+    .own_wgrad = own_wgrad_list,
+    .own_wgrads = sizeof own_wgrad_list / sizeof *own_wgrad_list,
 };

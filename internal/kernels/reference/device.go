@@ -100,6 +100,7 @@ func (d *Device[T]) Info() kernels.Info {
 		Description: fmt.Sprintf("plain Go, %T, %s", T(0), runtime.GOARCH),
 		Threads:     d.threads,
 		Exact:       true,
+		Precision:   kernels.Float32,
 	}
 }
 
