@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"stylenet/internal/kernels"
+	"stylenet/internal/kernels/reference"
 )
 
 // Options choose how a device computes.

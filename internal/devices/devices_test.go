@@ -3,6 +3,8 @@ package devices
 import (
 	"strings"
 	"testing"
+
+	"stylenet/internal/kernels"
 )
 
 func TestOpen(t *testing.T) {

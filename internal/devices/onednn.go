@@ -5,7 +5,6 @@ package devices
 import (
 	"stylenet/internal/kernels"
 	"stylenet/internal/kernels/onednn"
-	"stylenet/internal/kernels/reference"
 )
 
 func backends() []backend {
