@@ -53,6 +53,9 @@ type Data struct {
 	Flip bool `yaml:"flip" json:"flip"`
 	// Holdout is a folder of photos to evaluate on; empty for no evaluation.
 	Holdout string `yaml:"holdout" json:"holdout"`
+	// Cache is a photo cache of Dir for this Size and ScaleMax, made by
+	// "stylenet data prepare"; empty to decode photos as they are needed.
+	Cache string `yaml:"cache" json:"cache"`
 }
 
 // Style says which painting's hand is learned: Image, or Images, never both.

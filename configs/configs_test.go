@@ -92,6 +92,7 @@ func TestFaultsOfValues(t *testing.T) {
 		{"data:\n  dir: p\n  size: 31", "data.size must be at least 32, got 31"},
 		{"data: {dir: p, size: 130}", "data.size must be a multiple of 4, the stride of network.architecture, got 130"},
 		{"data: {dir: p, workers: -1}", "data.workers must be at least 0, got -1"},
+		{"data: {dir: p, cache: p}", "data.cache and data.dir are the same path: the cache is a file of its own"},
 		{"data: {dir: p, scale_min: .9}", "data.scale_min must be at least 1, got 0.9"},
 		{"data: {dir: p, scale_min: .nan}", "data.scale_min must be at least 1, got NaN"},
 		{"data: {dir: p, scale_min: 2, scale_max: 1.5}", "data.scale_max must be at least data.scale_min, 2, got 1.5"},

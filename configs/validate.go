@@ -114,6 +114,9 @@ func (v *checker) data(c *Config) {
 		}
 	}
 	v.atLeast("data.workers", d.Workers, 0)
+	if d.Cache != "" && d.Cache == d.Dir {
+		v.fail("data.cache", "and data.dir are the same path: the cache is a file of its own")
+	}
 	if v.number("data.scale_min", d.ScaleMin, d.ScaleMin >= 1, "at least 1") {
 		v.number("data.scale_max", d.ScaleMax, d.ScaleMax >= d.ScaleMin, fmt.Sprintf("at least data.scale_min, %v", d.ScaleMin))
 	}

@@ -33,6 +33,16 @@ type Options struct {
 	Warn    func(error)       // something was wrong and has been worked around
 	Preview func(path string) // a preview was written
 	Eval    func(Evaluation)  // held-out photos were evaluated
+
+	// Source gives the steps something in place of the loader's batches, for
+	// measurements.
+	Source func(*data.Loader) Source
+}
+
+// Source hands out batches; a *data.Loader does.
+type Source interface {
+	Next(context.Context) (*data.Batch, error)
+	Release(*data.Batch)
 }
 
 // Run is a training run in its directory, which it holds locked.
@@ -49,6 +59,7 @@ type Run struct {
 	model   *model.Model
 	net     *networks.Network
 	loader  *data.Loader
+	source  Source // the loader, or what stands before it
 	photos  int
 
 	lossArrays     inference.Arrays
@@ -133,7 +144,7 @@ func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, er
 func absolute(cfg *configs.Config) (*configs.Config, error) {
 	c := *cfg
 	c.Style.Images = append([]configs.StyleImage(nil), c.Style.Images...)
-	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Style.Image, &c.VGG.Weights, &c.Train.PreviewImage}
+	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Style.Image, &c.VGG.Weights, &c.Train.PreviewImage}
 	for i := range c.Style.Images {
 		paths = append(paths, &c.Style.Images[i].Path)
 	}
@@ -267,10 +278,16 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 	d, t := r.config.Data, r.config.Train
 	r.loader, err = data.NewLoader(data.Options{
 		Dir: d.Dir, Size: d.Size, Batch: t.Batch, Seed: t.Seed,
-		ScaleMin: d.ScaleMin, ScaleMax: d.ScaleMax, Flip: d.Flip, Workers: d.Workers,
+		ScaleMin: d.ScaleMin, ScaleMax: d.ScaleMax, Flip: d.Flip, Cache: d.Cache, Workers: d.Workers,
 	}, r.cursor)
-	if err != nil {
+	var cache *data.CacheError
+	if errors.As(err, &cache) {
+		return fmt.Errorf("data.cache: %w", err)
+	} else if err != nil {
 		return fmt.Errorf("data.dir: %w", err)
+	}
+	if r.source = r.loader; r.options.Source != nil {
+		r.source = r.options.Source(r.loader)
 	}
 	files, err := data.List(d.Dir)
 	if err != nil {

@@ -42,7 +42,7 @@ type Metrics struct {
 func (r *Run) Train(ctx context.Context) error {
 	for r.step < r.steps {
 		start := time.Now()
-		batch, err := r.loader.Next(ctx)
+		batch, err := r.source.Next(ctx)
 		if ctx.Err() != nil && err != nil {
 			return r.save(context.Cause(ctx))
 		} else if err != nil {
@@ -62,7 +62,7 @@ func (r *Run) Train(ctx context.Context) error {
 			return fmt.Errorf("step %d: %w", r.step+1, err)
 		}
 		r.cursor = batch.Cursor
-		r.loader.Release(batch)
+		r.source.Release(batch)
 		r.step++
 
 		elapsed := time.Since(start).Seconds()

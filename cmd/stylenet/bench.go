@@ -14,7 +14,7 @@ func newBenchCmd() *cobra.Command {
 peak_mib among its keys.`,
 		Example: `  stylenet bench stylize --size 1920x1080
   stylenet bench stylize --json | jq .images_per_second`,
-	}, newBenchStylizeCmd(), newBenchTrainCmd())
+	}, newBenchStylizeCmd(), newBenchTrainCmd(), newBenchDataCmd())
 }
 
 // measurement is what every benchmark reports.
@@ -27,13 +27,18 @@ type measurement struct {
 	Threads         int     `json:"threads"`
 }
 
+// median sorts v.
+func median(v []float64) float64 {
+	slices.Sort(v)
+	if len(v)%2 == 0 {
+		return (v[len(v)/2] + v[len(v)/2-1]) / 2
+	}
+	return v[len(v)/2]
+}
+
 // measure sums up runs of that many images each. seconds is sorted.
 func measure(seconds []float64, images int) measurement {
-	slices.Sort(seconds)
-	middle := seconds[len(seconds)/2]
-	if len(seconds)%2 == 0 {
-		middle = (middle + seconds[len(seconds)/2-1]) / 2
-	}
+	middle := median(seconds)
 	return measurement{
 		ImagesPerSecond: float64(images) / middle,
 		Seconds:         middle,

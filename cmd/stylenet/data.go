@@ -19,11 +19,11 @@ type dataCheckOptions struct {
 func newDataCmd() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "data",
-		Short: "Look at folders of training photos",
-		Long:  "Look at folders of training photos.",
+		Short: "Look at folders of training photos, and prepare them",
+		Long:  "Look at folders of training photos, and prepare them for fast training.",
 		Example: `  stylenet data check photos
-  stylenet data check photos --json | jq .usable`,
-	}, newDataCheckCmd())
+  stylenet data prepare --photos photos -o photos.sndata`,
+	}, newDataCheckCmd(), newDataPrepareCmd())
 }
 
 func newDataCheckCmd() *cobra.Command {
