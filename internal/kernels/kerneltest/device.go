@@ -299,14 +299,29 @@ func testForeign(t *testing.T, d, other kernels.Device) {
 	b := bench{t, d.Scope()}
 	defer b.Close()
 	s := kernels.Shape{N: 1, C: 3, H: 4, W: 4}
-	x := b.array(s, 1)
+	x, y, v, w := b.array(s, 1), b.array(s), b.parameter(kernels.Vector(s.C), 1), b.parameter(kernels.Shape{N: s.C, C: s.C, H: 1, W: 1}, 1)
 	for name, d := range map[string]kernels.Device{"the same backend": other, "another backend": reference.NewFloat64(1)} {
-		foreign := bench{t, d}.array(s, 1)
+		foreign, vector := bench{t, d}.array(s, 1), bench{t, d}.parameter(kernels.Vector(s.C), 1)
 		if _, err := b.ReLU(x, foreign); err == nil {
 			t.Errorf("ReLU read an array of %s", name)
 		}
 		if _, err := b.ReLU(foreign, x); err == nil {
 			t.Errorf("ReLU wrote an array of %s", name)
+		}
+		for place, r := range []kernels.Read{{}, {Mean: vector, InvStd: v, Gamma: v, Beta: v}, {Mean: v, InvStd: v, Gamma: v, Beta: vector}} {
+			src := []kernels.Array{x}
+			if place == 0 {
+				src[0] = foreign
+			}
+			if _, err := b.FusedConv(y, nil, nil, src[0], r, w, nil, kernels.Conv{Stride: 1}, kernels.Norm{}); err == nil {
+				t.Errorf("FusedConv read an array of %s in place %d", name, place)
+			}
+			if _, err := b.FusedSum(y, src, []kernels.Read{r}); err == nil {
+				t.Errorf("FusedSum read an array of %s in place %d", name, place)
+			}
+		}
+		if _, err := b.FusedConv(y, v, vector, x, kernels.Read{}, w, nil, kernels.Conv{Stride: 1}, kernels.Norm{Eps: 1}); err == nil {
+			t.Errorf("FusedConv wrote statistics to an array of %s", name)
 		}
 		if err := b.Upload(foreign, make([]float32, s.Elements())); err == nil {
 			t.Errorf("Upload wrote an array of %s", name)

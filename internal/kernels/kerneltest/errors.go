@@ -60,6 +60,53 @@ func testBadArguments(t *testing.T, d kernels.Device) {
 	try("do not lead from 3 to 5 channels")(b.ConvBackwardWeights(par(3, 5, 3, 3), nil, y, x, same))
 	try("gradient has shape")(b.BiasBackward(v3, y))
 
+	// A fused convolution of x, with a border, to y.
+	border, ym, ys := kernels.Read{Pad: kernels.Same(1)}, par(2, 5, 1, 1), par(2, 5, 1, 1)
+	normed, plain := border, kernels.Conv{Stride: 1}
+	normed.Mean, normed.InvStd, normed.Gamma, normed.Beta = stats, stats2, v3, w3
+	read := func(change func(r *kernels.Read)) kernels.Read {
+		r := normed
+		change(&r)
+		return r
+	}
+	for want, r := range map[string]kernels.Read{
+		"3 of the 4 arrays of a normalisation":      read(func(r *kernels.Read) { r.Beta = nil }),
+		"1 of the 4 arrays of a normalisation":      {Gamma: v3},
+		"statistics of a source has shape":          read(func(r *kernels.Read) { r.Mean, r.InvStd = five, bias }),
+		"differ":                                    read(func(r *kernels.Read) { r.InvStd = u3 }),
+		"scale or shift of a source has shape":      read(func(r *kernels.Read) { r.Beta = five }),
+		"upsampling by -1":                          {Upsample: -1},
+		"dimension below 1":                         {Pad: kernels.Same(-3)},
+		"unknown mode 3":                            {Mode: 3},
+		"needs a map larger than 8×6":               {Mode: kernels.PadReflect, Pad: kernels.Padding{Bottom: 6}},
+		"needs a map larger than 16×12":             {Mode: kernels.PadReflect, Upsample: 2, Pad: kernels.Padding{Left: 16, Right: -20}},
+		"fused conv: result has shape":              {Upsample: 2, Pad: kernels.Same(1)},
+		"a 3×3 kernel does not fit a padded map of": {Pad: kernels.Padding{Top: -4}},
+	} {
+		try(want)(b.FusedConv(y, ym, ys, x, r, w, bias, plain, in))
+	}
+	try("beside the border")(b.FusedConv(y, ym, ys, x, kernels.Read{}, w, bias, same, in))
+	try("stride 0 is below 1")(b.FusedConv(y, nil, nil, x, border, w, bias, kernels.Conv{}, in))
+	try("do not lead from 3 to 3 channels")(b.FusedConv(x2, nil, nil, x, border, w, nil, plain, in))
+	try("bias has shape")(b.FusedConv(y, nil, nil, x, border, w, v3, plain, in))
+	try("one of the two statistics is missing")(b.FusedConv(y, nil, ys, x, border, w, bias, plain, in))
+	try("without ReLU")(b.FusedConv(y, ym, ys, x, border, w, bias, kernels.Conv{Stride: 1, ReLU: true}, in))
+	try("over a batch")(b.FusedConv(y, bias, five, x, border, w, nil, plain, kernels.Norm{Eps: 1, Batch: true}))
+	try("epsilon 0 is not above 0")(b.FusedConv(y, ym, ys, x, border, w, bias, plain, kernels.Norm{}))
+	try("statistics has shape")(b.FusedConv(y, stats, stats2, x, border, w, bias, plain, in))
+	try(aliased)(b.FusedConv(y, ym, ym, x, border, w, bias, plain, in))
+	try(aliased)(b.FusedConv(x, nil, nil, x, border, par(3, 3, 3, 3), nil, plain, in))
+	try(aliased)(b.FusedConv(x2, stats, par(2, 3, 1, 1), x, normed, par(3, 3, 3, 3), nil, plain, in))
+
+	twice := kernels.Read{Upsample: 2}
+	try("0 sources and 0 ways")(b.FusedSum(x, nil, nil))
+	try("2 sources and 1 ways")(b.FusedSum(x, list(x2, x2), []kernels.Read{{}}))
+	try("3 sources and 3 ways")(b.FusedSum(x, list(x2, x2, x2), []kernels.Read{{}, {}, {}}))
+	try("fused sum: result has shape")(b.FusedSum(x, list(x2, small), []kernels.Read{{}, {}}))
+	try("fused sum: result has shape")(b.FusedSum(x, list(x2), []kernels.Read{border}))
+	try("fused sum: a source has 1 of the 4")(b.FusedSum(x, list(small, x2), []kernels.Read{twice, {Mean: stats}}))
+	try(aliased)(b.FusedSum(x, list(small, x), []kernels.Read{twice, {}}))
+
 	try("epsilon 0 is not above 0")(b.Norm(x2, stats, stats2, x, v3, w3, kernels.Norm{}))
 	try("differ")(b.Norm(small, stats, stats2, x, v3, w3, in))
 	try("scale or shift has shape")(b.Norm(x2, stats, stats2, x, five, w3, in))
