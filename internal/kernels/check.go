@@ -498,3 +498,19 @@ func CheckAdamStep(h *Adam, squaredNorm Array) error {
 	}
 	return nil
 }
+
+// CheckLives checks arguments of NewActivations.
+func CheckLives(shapes []Shape, lives []Life) error {
+	if len(shapes) != len(lives) {
+		return fmt.Errorf("%d shapes and %d lives", len(shapes), len(lives))
+	}
+	for i, s := range shapes {
+		if err := CheckShape(s); err != nil {
+			return err
+		}
+		if lives[i].Last < lives[i].First {
+			return fmt.Errorf("an array is needed from launch %d to launch %d", lives[i].First, lives[i].Last)
+		}
+	}
+	return nil
+}

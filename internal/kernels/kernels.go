@@ -57,6 +57,12 @@ type Device interface {
 	NewActivation(s Shape) (Array, error)
 	NewParameter(s Shape) (Array, error)
 
+	// NewActivations makes arrays for feature maps that share memory where they
+	// are not needed at the same time. The i-th one is needed from the launch
+	// lives[i].First, which writes it, to lives[i].Last; a launch is one kernel
+	// bound to any of them.
+	NewActivations(s []Shape, lives []Life) ([]Array, error)
+
 	// Release hands an array's memory back for the arrays made after it.
 	// Kernels that were bound to the array before keep working on that memory:
 	// released memory may be shared by arrays whose values are never needed at

@@ -256,6 +256,47 @@ func testRelease(t *testing.T, d kernels.Device, tol Tolerance) {
 	}
 }
 
+// testLives holds a chain of maps to its values, and to the memory of the two
+// largest neighbours.
+func testLives(t *testing.T, d kernels.Device) {
+	b := bench{t, d}
+	sizes := []int{8, 40, 24, 24, 24, 40, 8}
+	shapes, lives, sum := make([]kernels.Shape, len(sizes)), make([]kernels.Life, len(sizes)), int64(0)
+	for i, s := range sizes {
+		shapes[i], lives[i] = kernels.Shape{N: 1, C: 16, H: s, W: 8}, kernels.Life{First: i - 1, Last: i}
+		sum += int64(size(d) * shapes[i].Elements())
+	}
+	before := d.PeakBytes()
+	maps, err := d.NewActivations(shapes, lives)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := d.PeakBytes() - before; took <= 0 || took >= sum {
+		t.Errorf("the maps take %d bytes, one by one they would take %d", took, sum)
+	}
+	var run []kernels.Kernel
+	for i := 1; i < len(maps); i++ {
+		p := kernels.Padding{Bottom: sizes[i] - sizes[i-1]}
+		k, err := d.Pad(maps[i], maps[i-1], kernels.PadZero, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run = append(run, k)
+		d.Release(maps[i-1]) // nothing of its own to give back
+	}
+	b.array(shapes[1], 9)
+	b.upload(maps[0], 5)
+	for _, k := range run {
+		k()
+	}
+	b.holds("end of a chain of maps that share memory", maps[len(maps)-1], 5)
+	for _, bad := range [][]kernels.Life{nil, {{First: 1, Last: 0}}} {
+		if _, err := d.NewActivations(shapes[:1], bad); err == nil {
+			t.Errorf("lives %v were accepted", bad)
+		}
+	}
+}
+
 func testScope(t *testing.T, d kernels.Device) {
 	b := bench{t, d}
 	s := kernels.Shape{N: 1, C: 16, H: 20, W: 20}

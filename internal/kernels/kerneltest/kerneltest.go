@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) kernels.Device, tol Tolerance) {
 	t.Run("Foreign arrays", func(t *testing.T) { testForeign(t, d, opened(t)) })
 	t.Run("Failed launch", func(t *testing.T) { testFailedLaunch(t, d) })
 	t.Run("Release", func(t *testing.T) { testRelease(t, opened(t), tol) })
+	t.Run("Lives", func(t *testing.T) { testLives(t, opened(t)) })
 	t.Run("Scope", func(t *testing.T) { testScope(t, opened(t)) })
 }
 

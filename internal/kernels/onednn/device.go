@@ -221,6 +221,28 @@ func (d *Device) NewActivation(s kernels.Shape) (kernels.Array, error) { return 
 // NewParameter makes a flat array.
 func (d *Device) NewParameter(s kernels.Shape) (kernels.Array, error) { return d.newArray(s, true) }
 
+// NewActivations makes arrays of feature maps in one block of memory.
+func (d *Device) NewActivations(shapes []kernels.Shape, lives []kernels.Life) ([]kernels.Array, error) {
+	if err := kernels.CheckLives(shapes, lives); err != nil {
+		return nil, err
+	}
+	const page = 4096
+	sizes, arrays := make([]int64, len(shapes)), make([]kernels.Array, len(shapes))
+	for i, s := range shapes {
+		a := d.lay(s, false)
+		sizes[i], arrays[i] = int64(a.bytes()+page-1)/page*page, a
+	}
+	offsets, total := kernels.Place(sizes, lives)
+	b, err := d.take(int(total), false)
+	if err != nil {
+		return nil, fmt.Errorf("%d arrays of feature maps: %w", len(shapes), err)
+	}
+	for i, a := range arrays {
+		arr(a).data = unsafe.Add(b.data, offsets[i])
+	}
+	return arrays, nil
+}
+
 func (d *Device) newArray(s kernels.Shape, parameter bool) (*array, error) {
 	if err := kernels.CheckShape(s); err != nil {
 		return nil, err

@@ -109,6 +109,29 @@ func (d *Device[T]) NewActivation(s kernels.Shape) (kernels.Array, error) {
 	return d.newArray(s, false)
 }
 
+// NewActivations makes arrays that share one block of memory.
+func (d *Device[T]) NewActivations(shapes []kernels.Shape, lives []kernels.Life) ([]kernels.Array, error) {
+	if d.closed {
+		return nil, errClosed
+	}
+	if err := kernels.CheckLives(shapes, lives); err != nil {
+		return nil, err
+	}
+	sizes := make([]int64, len(shapes))
+	for i, s := range shapes {
+		sizes[i] = int64(s.Elements())
+	}
+	offsets, total := kernels.Place(sizes, lives)
+	b := make([]T, total)
+	d.account(bytes(b))
+	arrays := make([]kernels.Array, len(shapes))
+	for i, s := range shapes {
+		// Release must not hand out what others share.
+		arrays[i] = &array[T]{shape: s, data: b[offsets[i] : offsets[i]+sizes[i] : offsets[i]+sizes[i]], owner: d, released: true}
+	}
+	return arrays, nil
+}
+
 // NewParameter makes an array for weights, vectors, matrices and scalars.
 func (d *Device[T]) NewParameter(s kernels.Shape) (kernels.Array, error) {
 	return d.newArray(s, true)
