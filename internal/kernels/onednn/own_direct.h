@@ -406,16 +406,20 @@ static void direct_unit_blocked(const sn_own_spec *s, const sn_own_args *a, cons
     for (int g = 0; g < p->groups; g++) {
         const int blocks = (int)least(2, spans(s->dst) - 2 * g);
         const word *w = (const word *)a->packed + (size_t)g * p->runs * p->length * 2 * BLK;
-        for (int r = 0; r < p->runs; r += p->chunk)
-            for (int y = 0; y < t.rows; y++, part++) {
-                row(sums + (size_t)y * p->cols * blocks * BLK, r == 0,
-                    tile + (size_t)y * s->stride * p->in_pitch * p->in_bytes, offsets + r,
-                    (int)least(p->chunk, p->runs - r), p->length, w + (size_t)r * p->length * blocks * BLK, t.cols, blocks);
-                read_ahead(ahead, part, parts);
-            }
-        for (int j = 0; j < blocks; j++)
-            own_finish(s, a, t.image, 2 * g + j, t.y, t.x, t.rows, t.cols, sums + j * BLK, (size_t)p->cols * blocks * BLK,
-                       blocks * BLK, s->stats ? found + 2 * g + j : NULL, streamed);
+        /* Where the weights go in one piece a row is done at once, and its sums stay in a first-level cache. */
+        const int step = p->chunk < p->runs ? t.rows : 1;
+        for (int top = 0; top < t.rows; top += step) {
+            for (int r = 0; r < p->runs; r += p->chunk)
+                for (int y = 0; y < step; y++, part++) {
+                    row(sums + (size_t)y * p->cols * blocks * BLK, r == 0,
+                        tile + (size_t)(top + y) * s->stride * p->in_pitch * p->in_bytes, offsets + r,
+                        (int)least(p->chunk, p->runs - r), p->length, w + (size_t)r * p->length * blocks * BLK, t.cols, blocks);
+                    read_ahead(ahead, part, parts);
+                }
+            for (int j = 0; j < blocks; j++)
+                own_finish(s, a, t.image, 2 * g + j, t.y + top, t.x, step, t.cols, sums + j * BLK,
+                           (size_t)p->cols * blocks * BLK, blocks * BLK, s->stats ? found + 2 * g + j : NULL, streamed);
+        }
     }
     stream_end(streamed);
 }
