@@ -99,61 +99,42 @@ func (b *binder) size(value int) networks.Size {
 }
 
 // program binds pieces, in the order in which they run, through dev. given
-// are results that are written otherwise; keep lists results that stay after
-// the last piece. Of both it returns the arrays; others share memory.
+// are results that are uploaded before each run; keep lists those that stay after
+// the last piece. All others share memory.
 func (b *binder) program(dev kernels.Device, given map[int]rows, pieces []piece, keep ...int) (map[int]source, []kernels.Kernel, error) {
+	held, shapes, lives := b.held(given, pieces, keep...)
+	maps, err := dev.NewActivations(shapes, lives)
+	if err != nil {
+		return nil, nil, err
+	}
+	all := map[int]kernels.Array{}
+	for i, v := range held {
+		all[v] = maps[i]
+	}
+	held, shapes, lives := b.held(given, pieces, keep...)
+	arrays, err := dev.NewActivations(shapes, lives)
+	if err != nil {
+		return nil, nil, err
+	}
 	values := map[int]source{}
-	for v, r := range given {
-		a, err := dev.NewActivation(b.shape(v, r))
-		if err != nil {
-			return nil, nil, err
-		}
-		values[v] = source{a, r}
-	}
-	last := map[int]int{} // the last piece that reads a result
-	for i, p := range pieces {
-		for _, r := range p.Reads {
-			last[r.From] = i
-		}
-	}
-	for _, k := range keep {
-		last[k] = len(pieces)
-	}
-	for v := range given {
-		last[v] = len(pieces)
+	for i, v := range held {
+		values[v] = source{arrays[i], given[v]}
 	}
 	var launches []kernels.Kernel
-	for i, p := range pieces {
-		fail := func(err error) (map[int]source, []kernels.Kernel, error) {
-			return nil, nil, fmt.Errorf("layer %s: %w", p.Layer.Name, err)
-		}
-		dst, err := dev.NewActivation(b.shape(p.Output, p.out))
-		if err != nil {
-			return fail(err)
-		}
-		values[p.Output] = source{dst, p.out}
+	for _, p := range pieces {
+		values[p.Output] = source{values[p.Output].array, p.out}
 		k, err := b.step(dev, p, values)
 		if err != nil {
-			return fail(err)
+			return nil, nil, fmt.Errorf("layer %s: %w", p.Layer.Name, err)
 		}
 		launches = append(launches, k)
-		if p.stats != nil && !p.measures() {
-			scratch, err := dev.NewActivation(dst.Shape())
-			if err != nil {
-				return fail(err)
-			}
-			if k, err = b.measure(dev, p, dst, scratch); err != nil {
-				return fail(err)
-			}
-			launches = append(launches, k)
-			dev.Release(scratch)
+		if p.stats == nil || p.measures() {
+			continue
 		}
-		for _, r := range p.Reads {
-			if last[r.From] == i {
-				dev.Release(values[r.From].array)
-				last[r.From] = len(pieces) // both reads of a sum may be of one result
-			}
+		if k, err = b.measure(dev, p, values[p.Output].array, values[scratch(p.Output)].array); err != nil {
+			return nil, nil, fmt.Errorf("layer %s: %w", p.Stats.Name, err)
 		}
+		launches = append(launches, k)
 	}
 	return values, launches, nil
 }
@@ -224,11 +205,11 @@ func (s *Fused) measures() bool {
 	return conv && !s.ReLU
 }
 
-// measure binds a kernel that takes the statistics of a piece's result; scratch
+// measure binds a kernel that takes the statistics of a piece's result; written
 // has its shape.
-func (b *binder) measure(dev kernels.Device, p piece, result, scratch kernels.Array) (kernels.Kernel, error) {
+func (b *binder) measure(dev kernels.Device, p piece, result, written kernels.Array) (kernels.Kernel, error) {
 	gamma, beta := b.params[p.Stats.Name+".weight"], b.params[p.Stats.Name+".bias"]
-	return dev.Norm(scratch, p.stats.mean, p.stats.invstd, result, gamma, beta, kernels.Norm{Eps: p.Stats.Op.(networks.Norm).Eps})
+	return dev.Norm(written, p.stats.mean, p.stats.invstd, result, gamma, beta, kernels.Norm{Eps: p.Stats.Op.(networks.Norm).Eps})
 }
 
 // read turns a Read into the kernels' terms.

@@ -222,11 +222,13 @@ type failing struct {
 
 func (f failing) Scope() kernels.Device { return failing{f.Device.Scope(), f.limit} }
 
-func (f failing) NewActivation(s kernels.Shape) (kernels.Array, error) {
-	if int64(s.Elements())*4 > f.limit {
-		return nil, errors.New("out of memory: no 1 MiB left")
+func (f failing) NewActivations(shapes []kernels.Shape, lives []kernels.Life) ([]kernels.Array, error) {
+	for _, s := range shapes {
+		if int64(s.Elements())*4 > f.limit {
+			return nil, errors.New("out of memory: no 1 MiB left")
+		}
 	}
-	return f.Device.NewActivation(s)
+	return f.Device.NewActivations(shapes, lives)
 }
 
 // A device that fails is not a picture that is too large.

@@ -65,6 +65,7 @@ type array[T Float] struct {
 	owner     *Device[T]
 	parameter bool
 	released  bool
+	placed    bool // in memory that others share
 }
 
 // Shape returns the number of images, channels, rows and columns.
@@ -127,7 +128,7 @@ func (d *Device[T]) NewActivations(shapes []kernels.Shape, lives []kernels.Life)
 	arrays := make([]kernels.Array, len(shapes))
 	for i, s := range shapes {
 		// Release must not hand out what others share.
-		arrays[i] = &array[T]{shape: s, data: b[offsets[i] : offsets[i]+sizes[i] : offsets[i]+sizes[i]], owner: d, released: true}
+		arrays[i] = &array[T]{shape: s, data: b[offsets[i] : offsets[i]+sizes[i] : offsets[i]+sizes[i]], owner: d, placed: true}
 	}
 	return arrays, nil
 }
@@ -185,7 +186,7 @@ func (d *Device[T]) account(bytes int64) {
 // nothing.
 func (d *Device[T]) Release(a kernels.Array) {
 	r, ok := a.(*array[T])
-	if !ok || r.released || !d.sees(r.owner) {
+	if !ok || r.released || r.placed || !d.sees(r.owner) {
 		return
 	}
 	r.released = true
