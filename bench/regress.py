@@ -22,9 +22,10 @@ ROOT = os.path.dirname(HERE)
 # Valgrind loses its way in Go's signals for preemption. GOMP_SPINCOUNT is set
 # because stylenet starts itself anew without it, out of valgrind's sight.
 ENV = {'GODEBUG': 'asyncpreemptoff=1', 'GOMAXPROCS': '1', 'GOGC': 'off', 'GOMP_SPINCOUNT': '1000', 'OMP_NUM_THREADS': '1'}
-TRAIN = ['train', 'parity', '--set', 'data.dir={photos}', '--set', 'style.image={photos}/000.jpg', '--set', 'style.size=16', '--set', 'data.size=16',
+TRAIN = ['train', 'parity', '--set', 'data.dir={photos}', '--set', 'style.image={photos}/000.jpg', '--set', 'style.size=32', '--set', 'data.size=32',
          '--set', 'vgg.random=true', '--set', 'train.batch=1', '--set', 'train.checkpoint_every=0', '--set', 'train.preview_every=0']
 SHORT_TRAIN = [*TRAIN, '--set', 'network.architecture=c9s1-16,d16,R16,u16,c9s1-3', '--set', 'loss.content.layers={relu1_2: 1}', '--set', 'loss.style.layers={relu1_2: 1, relu2_2: 1}']
+LONG_TRAIN = [*TRAIN, '--set', 'loss.content.layers={relu2_2: 1}', '--set', 'loss.style.layers={relu1_2: 1, relu2_2: 1, relu3_1: 1}']
 STYLIZE = ['bench', 'stylize', '--model', '{model}', '--size', '16']
 
 
@@ -42,8 +43,8 @@ WORKLOADS = [
     ('stylize 16² with --exact, each', *repeated([*STYLIZE, '--exact'], RUNS, 3)),
     ('stylize 16² in bf16, each', *repeated([*STYLIZE, '--precision', 'bf16'], RUNS, 3)),
     ('a 640×480 JPEG read and shrunk to 16×12', [['stylize', '--model', '{small}', '--max-size', '16', '{photos}/000.jpg', '-o', '{folder}/out.jpg']], 1),
-    ('training step, 16², small losses, each', *repeated(SHORT_TRAIN, STEPS, 3)),
-    ('training step, 16², VGG-19 to relu4_3, each', *repeated(TRAIN, STEPS, 2)),
+    ('training step, 32², losses to relu2_2, each', *repeated(SHORT_TRAIN, STEPS, 3)),
+    ('training step, 32², losses to relu3_1, each', *repeated(LONG_TRAIN, STEPS, 2)),
     ('export to ONNX', [['export', '{model}', '-o', '{folder}/out.onnx']], 1),
 ]
 

@@ -1,4 +1,4 @@
-//go:build onednn
+//go:build onednn && cgo
 
 #include "limits.h"
 #include <omp.h>
@@ -106,7 +106,7 @@ double sn_peak_flops(const char *isa, int threads) {
 }
 
 double sn_bandwidth(size_t bytes, int threads) {
-    size_t each = (bytes / 2 / threads + 63) / 64 * 64, all = each * threads;
+    size_t each = (bytes / 2 / threads + 64) / 64 * 64, all = each * threads;
     char *src = aligned_alloc(64, all), *dst = aligned_alloc(64, all);
     double best = 0;
     if (src && dst) {
