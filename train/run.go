@@ -34,9 +34,11 @@ type Options struct {
 	Preview func(path string) // a preview was written
 	Eval    func(Evaluation)  // held-out photos were evaluated
 
-	// Source gives the steps something in place of the loader's batches, for
-	// measurements.
+	// Source gives the steps something in place of the loader's batches, and
+	// Device something in place of the run's device, which closes that with
+	// itself: for measurements.
 	Source func(*data.Loader) Source
+	Device func(kernels.Device) kernels.Device
 }
 
 // Source hands out batches; a *data.Loader does.
@@ -178,6 +180,9 @@ func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from 
 	}()
 	if r.dev, err = devices.Open(cfg.Train.Device, devices.Options{Threads: cfg.Train.Threads, Exact: cfg.Train.Exact, Precision: cfg.Train.Precision}); err != nil {
 		return nil, err
+	}
+	if o.Device != nil {
+		r.dev = o.Device(r.dev)
 	}
 	for _, stage := range []func() error{
 		func() error { return r.openModel(from) },

@@ -74,6 +74,13 @@ func (d *Device) Stages() []Stage {
 	return stages
 }
 
+// Forget drops what was launched so far. Kernels that are launched again count.
+func (d *Device) Forget() {
+	for _, e := range d.log.entries {
+		e.best = 0
+	}
+}
+
 // NewActivation makes an array for feature maps.
 func (d *Device) NewActivation(s kernels.Shape) (kernels.Array, error) {
 	a, err := d.Device.NewActivation(s)
@@ -81,6 +88,15 @@ func (d *Device) NewActivation(s kernels.Shape) (kernels.Array, error) {
 		d.log.activation[a] = true
 	}
 	return a, err
+}
+
+// NewActivations makes arrays for feature maps that share memory.
+func (d *Device) NewActivations(s []kernels.Shape, lives []kernels.Life) ([]kernels.Array, error) {
+	arrays, err := d.Device.NewActivations(s, lives)
+	for _, a := range arrays {
+		d.log.activation[a] = true
+	}
+	return arrays, err
 }
 
 // Scope opens a scope that is measured, too.
