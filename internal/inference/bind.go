@@ -103,15 +103,6 @@ func (b *binder) size(value int) networks.Size {
 // the last piece. All others share memory.
 func (b *binder) program(dev kernels.Device, given map[int]rows, pieces []piece, keep ...int) (map[int]source, []kernels.Kernel, error) {
 	held, shapes, lives := b.held(given, pieces, keep...)
-	maps, err := dev.NewActivations(shapes, lives)
-	if err != nil {
-		return nil, nil, err
-	}
-	all := map[int]kernels.Array{}
-	for i, v := range held {
-		all[v] = maps[i]
-	}
-	held, shapes, lives := b.held(given, pieces, keep...)
 	arrays, err := dev.NewActivations(shapes, lives)
 	if err != nil {
 		return nil, nil, err

@@ -4,6 +4,9 @@
 #include "shim.h"
 #include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +68,11 @@ struct sn_engine {
 int sn_engine_create(sn_engine **out, const sn_kernels *k, int threads) {
     omp_set_num_threads(threads);
     omp_set_dynamic(0);
+#if defined(__GLIBC__)
+    /* Else glibc, once it has freed a large block, takes the next ones from
+       heaps that it hardly ever gives back. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
     sn_engine *e = calloc(1, sizeof *e);
     if (!e) return OUT_OF_MEMORY;
     e->k = k;
