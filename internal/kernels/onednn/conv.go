@@ -48,6 +48,9 @@ func (d *Device) ConvBackwardWeights(dw, db, ddst, src kernels.Array, c kernels.
 	if err := d.check(kernels.CheckConvBackwardWeights(dw, db, ddst, src, c), dw, db, ddst, src); err != nil {
 		return nil, err
 	}
+	if run, err := d.ownWeights(d.spec(arr(ddst), arr(src), arr(dw), c, arr(db)), arr(dw), arr(db), arr(ddst), arr(src)); run != nil || err != nil {
+		return run, err
+	}
 	return d.conv(C.SN_CONV_BACKWARD_WEIGHTS, arr(src), arr(dw), arr(db), arr(ddst), c)
 }
 

@@ -77,6 +77,25 @@ func (d *Device) own(spec C.sn_own_spec, dst, src, w, bias *array, frozen bool, 
 	})
 }
 
+// ownWeights binds the first of our own gradients for weights that takes the
+// convolution spec, or returns nil where none does.
+func (d *Device) ownWeights(spec C.sn_own_spec, dw, db, ddst, src *array) (kernels.Kernel, error) {
+	i := C.own_wgrad_find(d.table, &spec)
+	if i < 0 {
+		return nil, nil
+	}
+	need := int(C.own_wgrad_scratch_bytes(d.table, i, &spec, C.int(d.options.Threads))+3) / 4
+	return d.bind(func() error {
+		scratch, err := d.scratch(need)
+		if err != nil {
+			return err
+		}
+		a := C.sn_own_args{src: src.data, scratch: scratch}
+		C.own_wgrad_run(d.table, i, &spec, &a, ddst.data, (*C.float)(dw.data), (*C.float)(db.data))
+		return nil
+	})
+}
+
 // packing returns the memory for the weights of the i-th convolution.
 func (d *Device) packing(i C.int, spec *C.sn_own_spec, w *array, frozen bool) (*packed, error) {
 	key := packing{
