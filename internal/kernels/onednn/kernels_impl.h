@@ -19,46 +19,7 @@
 #endif
 extern const sn_kernels SN_PLAIN, SN_TABLE;
 
-/* ---- host ---- */
-
-static void k_import(void *to, const float *src, sn_dims d) {
-    act *dst = to;
-    if (d.blk == 1) {
-        memcpy(dst, src, sn_count(d) * sizeof *dst);
-        return;
-    }
-    const size_t hw = (size_t)d.h * d.w, maps = (size_t)d.n * spans(d);
-#pragma omp parallel for collapse(2) schedule(static) if (WORTH_THREADS(sn_count(d)))
-    for (size_t m = 0; m < maps; m++)
-        for (int y = 0; y < d.h; y++) {
-            const int g = m % spans(d), lanes = (int)least(BLK, d.c - g * BLK);
-            const float *in = src + (m / spans(d) * d.c + (size_t)g * BLK) * hw + (size_t)y * d.w;
-            act *out = dst + (m * hw + (size_t)y * d.w) * BLK;
-            for (int x = 0; x < d.w; x++, out += BLK) {
-                float f[BLK];
-                for (int l = 0; l < BLK; l++) f[l] = l < lanes ? in[l * hw + x] : 0;
-                store_act(out, load(f));
-            }
-        }
-}
-
-static void k_export(float *dst, const void *from, sn_dims d) {
-    const act *src = from;
-    if (d.blk == 1) {
-        memcpy(dst, src, sn_count(d) * sizeof *dst);
-        return;
-    }
-    const size_t hw = (size_t)d.h * d.w, maps = (size_t)d.n * spans(d);
-#pragma omp parallel for collapse(2) schedule(static) if (WORTH_THREADS(sn_count(d)))
-    for (size_t m = 0; m < maps; m++)
-        for (int y = 0; y < d.h; y++) {
-            const int g = m % spans(d), lanes = (int)least(BLK, d.c - g * BLK);
-            const act *in = src + (m * hw + (size_t)y * d.w) * BLK;
-            float *out = dst + (m / spans(d) * d.c + (size_t)g * BLK) * hw + (size_t)y * d.w;
-            for (int l = 0; l < lanes; l++)
-                for (int x = 0; x < d.w; x++) out[l * hw + x] = get_act(in + x * BLK + l);
-        }
-}
+#include "kernels_host.h"
 
 /* ---- padding ---- */
 

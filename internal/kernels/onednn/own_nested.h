@@ -411,15 +411,6 @@ NEST_FEW(nest_few_3, 3)
 NEST_FEW(nest_few_4, 4)
 #undef NEST_FEW
 
-/* BLK vectors of BLK lanes, rows to columns. */
-INLINE void transpose(vf *v) {
-#pragma GCC unroll 4
-    for (int bit = 0; bit < LANE_BITS; bit++)
-#pragma GCC unroll 16
-        for (int k = 0; k < BLK; k++)
-            if (!(k >> bit & 1)) interleave(v + k, v + k + (1 << bit), bit);
-}
-
 /* Fetches row y of a strip of `vectors` vectors of tiles, from pixel x on, as
    lines of every third pixel of each channel. */
 static void nest_few_fetch(const sn_own_spec *s, const sn_own_args *a, int image, int y, int x, int vectors, float *lines,

@@ -54,6 +54,38 @@ INLINE void stream_end(int streamed) {
 #endif
 }
 
+#if BLK == 16
+#define FIRST_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define SECOND_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#else
+#define FIRST_HALVES 0, 8, 1, 9, 2, 10, 3, 11
+#define SECOND_HALVES 4, 12, 5, 13, 6, 14, 7, 15
+#endif
+
+/* Vector i, lane j becomes vector j, lane i. Written one after the other, the
+   bits of i and j are an address; each step rotates them by one bit. */
+INLINE void transpose(vf *v) {
+#if defined(__AVX2__)
+#pragma GCC unroll 4
+    for (int step = 1; step < BLK; step *= 2) {
+        vf w[BLK];
+#pragma GCC unroll 8
+        for (int i = 0; i < BLK / 2; i++) {
+            w[2 * i] = __builtin_shufflevector(v[i], v[i + BLK / 2], FIRST_HALVES);
+            w[2 * i + 1] = __builtin_shufflevector(v[i], v[i + BLK / 2], SECOND_HALVES);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < BLK; i++) v[i] = w[i];
+    }
+#else /* without such shuffles memory is quicker */
+    float f[BLK][BLK], g[BLK][BLK];
+    memcpy(f, v, sizeof f);
+    for (int i = 0; i < BLK; i++)
+        for (int j = 0; j < BLK; j++) g[j][i] = f[i][j];
+    memcpy(v, g, sizeof g);
+#endif
+}
+
 /* ---- elements of maps ---- */
 
 /* An element of a blocked map. Maps with blk 1 are always float: the kernels of
