@@ -9,11 +9,13 @@ import (
 	"sync"
 	"testing"
 
+	"stylenet/internal/devices"
 	"stylenet/internal/images"
 	"stylenet/internal/kernels"
 	"stylenet/internal/kernels/reference"
 	"stylenet/internal/model"
 	"stylenet/internal/networks"
+	"stylenet/internal/testassets"
 	"stylenet/internal/weights"
 )
 
@@ -320,6 +322,50 @@ func TestStrips(t *testing.T) {
 						t.Fatalf("%s, strips of %d rows, %+v: value %d is %v, want %v", j.Architecture, n, o, i, v, want.Pix[i])
 					}
 				}
+			}
+		}
+	}
+}
+
+// With the weights of a trained network the strips show in no pixel.
+func TestStripsOfATrainedNetwork(t *testing.T) {
+	m, err := model.Open(testassets.Path(t, "models/pytorch-starry.pth"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	photo, err := images.Open(testassets.Path(t, "photos/0000.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, exact := range []bool{false, true} {
+		dev, err := devices.Open("auto", devices.Options{Exact: exact})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		size := 301
+		if dev.Info().Backend == "reference" {
+			size = 41
+		}
+		p, err := images.FitWithin(photo, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(dev, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		want := mustPicture(t, s, p, Options{Strength: 1})
+		for _, n := range []int{17, 64, 101} {
+			got := mustPicture(t, s, p, Options{Strength: 1, Rows: n})
+			worst := 0.
+			for i, v := range got.Pix {
+				worst = max(worst, math.Abs(float64(v-want.Pix[i])))
+			}
+			t.Logf("exact %v, strips of %d rows: at most %.4f of 255 apart", exact, n, worst)
+			if worst > .5 {
+				t.Errorf("exact %v, strips of %d rows: %v of 255 apart", exact, n, worst)
 			}
 		}
 	}
