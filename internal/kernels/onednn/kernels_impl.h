@@ -12,6 +12,7 @@
 
    Vectors are only passed to functions that are inlined: compile with
    -Wno-psabi, or GCC notes that its ABI for wide ones has changed once. */
+#include "own_stats.h"
 #include "vectors.h"
 
 #if !defined(ACT_BF16)
@@ -148,24 +149,6 @@ INLINE grouping group_maps(sn_dims d, int batch) {
                       1);                                                                           \
          i_ += len)
 
-/* Count, mean and sum of squared deviations of each lane. */
-typedef struct {
-    double n, mean[BLK], m2[BLK];
-} moments;
-
-/* Chan, Golub and LeVeque 1979. */
-INLINE void merge_moments(moments *a, double n, const double *mean, const double *m2) {
-    const double sum = a->n + n, wa = a->n * n / sum, wb = n / sum;
-    if (n == 0) return;
-#pragma omp simd
-    for (int l = 0; l < BLK; l++) {
-        const double delta = mean[l] - a->mean[l];
-        a->mean[l] += delta * wb;
-        a->m2[l] += m2[l] + delta * delta * wa;
-    }
-    a->n = sum;
-}
-
 /* Reads x once. The squares are taken around the mean of what came before, so
    that they are never larger than what the sum of squared deviations itself
    gains from the same values: maps with a mean far above their deviation lose
@@ -174,7 +157,7 @@ INLINE void add_moments(moments *m, const act *x, size_t vectors) {
     while (vectors) {
         const size_t run = least(vectors, RUN / BLK);
         float around[BLK];
-        if (m->n == 0) {
+        if (m->count == 0) {
             vf sum = {};
             for (size_t i = 0; i < run; i++) sum += load_act(x + i * BLK);
             store(around, sum / (float)run);
@@ -202,7 +185,7 @@ INLINE void add_moments(moments *m, const act *x, size_t vectors) {
             mean[l] = around[l] + shift;
             m2[l] = left < 0 ? 0 : left;
         }
-        merge_moments(m, (double)run, mean, m2);
+        moments_merge(m, (double)run, mean, m2);
         x += run * BLK, vectors -= run;
     }
 }
@@ -217,14 +200,14 @@ static void part_moments(moments *m, const act *src, const grouping *gr, size_t 
         for (size_t i = len / BLK * BLK; i < len; i++) {
             double v[BLK];
             for (int l = 0; l < BLK; l++) v[l] = get_act(src + at + i);
-            merge_moments(&tail, 1, v, zero);
+            moments_merge(&tail, 1, v, zero);
         }
     }
     if (blk != 1) return;
     for (int l = 0; l < BLK; l++) {
         double mean[BLK], m2[BLK];
-        for (int k = 0; k < BLK; k++) mean[k] = m->mean[l], m2[k] = m->m2[l];
-        merge_moments(&tail, m->n, mean, m2);
+        for (int k = 0; k < BLK; k++) mean[k] = m->mean[l], m2[k] = m->squares[l];
+        moments_merge(&tail, m->count, mean, m2);
     }
     *m = tail;
 }
@@ -253,7 +236,7 @@ static void norm_part(const norm_args *a, const moments *m, size_t g, size_t p) 
     for (int l = 0; l < BLK; l++) {
         mean[l] = (float)m->mean[l];
         low[l] = (float)(m->mean[l] - mean[l]); /* what mean lost to rounding */
-        invstd[l] = (float)(1 / __builtin_sqrt(m->m2[l] / m->n + a->eps));
+        invstd[l] = (float)(1 / __builtin_sqrt(m->squares[l] / m->count + a->eps));
     }
     if (p == 0) {
         put_channel_values(a->mean + stats_at(&a->gr, g, a->d), mean, a->d, span);
@@ -293,7 +276,7 @@ static void norm(const norm_args *a) {
                 const moments *of_group = partial + t / parts * parts;
                 moments m = {0};
                 for (size_t p = 0; p < parts; p++)
-                    merge_moments(&m, of_group[p].n, of_group[p].mean, of_group[p].m2);
+                    moments_merge(&m, of_group[p].count, of_group[p].mean, of_group[p].squares);
                 norm_part(a, &m, t / parts, t % parts);
             }
         }

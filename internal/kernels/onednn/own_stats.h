@@ -14,6 +14,7 @@ typedef struct {
 
 INLINE void moments_merge(moments *m, double count, const double *mean, const double *squares) {
     const double all = m->count + count, share = count / all;
+    if (count == 0) return;
 #pragma omp simd
     for (int l = 0; l < BLK; l++) {
         const double d = mean[l] - m->mean[l];
@@ -63,7 +64,7 @@ static void moments_finish(const moments *parts, size_t per_image, sn_dims d, fl
         moments m = {0};
         for (size_t p = 0; p < per_image; p++) {
             const moments *part = parts + ((size_t)image * per_image + p) * blocks + b;
-            if (part->count > 0) moments_merge(&m, part->count, part->mean, part->squares);
+            moments_merge(&m, part->count, part->mean, part->squares);
         }
         for (int l = 0; l < (int)least(BLK, d.c - b * BLK); l++) {
             const size_t c = (size_t)image * d.c + (size_t)b * BLK + l;

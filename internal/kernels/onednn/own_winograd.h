@@ -17,10 +17,10 @@
 #include "own_words.h"
 
 /* The polynomials are evaluated at 0, A, -A, B, -B and infinity. With A and B
-   the inverses of each other the errors are about half of those of the usual
-   1 and 2 (Alam et al. 2022). */
-#define WINO_A 0.70710678118654752
-#define WINO_B 1.41421356237309505
+   the inverses of each other the errors are less than half of those of the
+   usual 1 and 2 (Alam et al. 2022). */
+#define WINO_A (2. / 3)
+#define WINO_B (3. / 2)
 
 /* Transforms along one axis, in place. */
 INLINE void wino_source(vf d[6]) {
@@ -123,6 +123,8 @@ static wino_plan wino_cut(const sn_own_spec *s) {
         p.low.up = 1;
         if (s->mode == SN_PAD_REFLECT) p.low.mode = SN_PAD_EDGE;
         p.low.dst.h /= 2, p.low.dst.w /= 2;
+        /* An odd border leaves each pixel its place in its square. */
+        p.low.pad.top = (s->pad.top + 1) / 2, p.low.pad.bottom = (s->pad.bottom + 1) / 2;
     }
     p.across = (p.low.dst.w + 3) / 4;
     p.tiles = (p.low.dst.h + 3) / 4 * p.across;
@@ -142,11 +144,15 @@ static wino_plan wino_cut(const sn_own_spec *s) {
     return p;
 }
 
+/* Not where the tiles or the blocks of channels would be mostly empty, nor
+   where there are too few tiles to read four times as many weights for. */
 static int wino_takes(const sn_own_spec *s) {
     const sn_border b = s->pad;
     if (s->kh != 3 || s->kw != 3 || s->stride != 1 || s->src.blk != BLK || s->dst.blk != BLK) return 0;
-    if (s->up == 1) return 1;
-    return s->up == 2 && !s->flipped && b.top == 1 && b.bottom == 1 && b.left == 1 && b.right == 1;
+    if (s->up != 1 && (s->up != 2 || s->flipped || b.left != 1 || b.right != 1)) return 0;
+    if (s->up != 1 && (b.top > 1 || b.top % 2 == 0 || b.bottom > 1 || b.bottom % 2 == 0)) return 0;
+    const wino_plan p = wino_cut(s);
+    return s->src.c >= 12 && s->dst.c >= 12 && p.tiles >= 4 && p.low.dst.h * p.low.dst.w >= 6 * p.tiles;
 }
 
 static size_t wino_packed_bytes(const sn_own_spec *s) { return wino_packed_words(s) * sizeof(word); }
@@ -239,11 +245,13 @@ typedef struct {
     const act *line[6];
     vi there[6]; /* 0 for a line of zeros */
     source_norm norm;
+    size_t next; /* elements to the next span */
 } wino_lines;
 
 static wino_lines wino_lines_at(const sn_own_spec *s, const sn_own_args *a, int image, int g, int y, int *some_zero) {
     wino_lines l = {.norm = norm_of(s, a, image, g)};
     const act *map = (const act *)a->src + ((size_t)image * spans(s->src) + g) * s->src.h * s->src.w * BLK;
+    l.next = (size_t)s->src.h * s->src.w * BLK;
     *some_zero = 0;
     for (int r = 0; r < 6; r++) {
         const int at = border_index(y + r - s->pad.top, s->src.h, s->mode);
@@ -258,11 +266,15 @@ static wino_lines wino_lines_at(const sn_own_spec *s, const sn_own_args *a, int 
 INLINE void wino_columns(float *to, const wino_lines *l, int x, int px, const int normalise, const int relu,
                          const int some_zero) {
     const source_norm norm = l->norm;
+    const act *line[6];
+#pragma GCC unroll 6
+    for (int r = 0; r < 6; r++) line[r] = l->line[r] + (size_t)x * BLK;
     for (int c = 0; c < px; c++, to += BLK) {
         vf d[6];
 #pragma GCC unroll 6
         for (int r = 0; r < 6; r++) {
-            d[r] = seen(load_act(l->line[r] + (size_t)(x + c) * BLK), norm, normalise, relu);
+            __builtin_prefetch(line[r] + (size_t)c * BLK + l->next, 0, 2);
+            d[r] = seen(load_act(line[r] + (size_t)c * BLK), norm, normalise, relu);
             if (some_zero) d[r] = keep(l->there[r], d[r]);
         }
         wino_source(d);
@@ -415,9 +427,12 @@ INLINE void wino_store(const wino_plan *p, wino_block b, const float *m, wino_ta
                     stream_act(line + c * step, v[c]);
                 else
                     store_act(line + c * step, v[c]);
-                if (to.moments) {
-                    if (!pixels++) shift = v[c];
-                    const vf e = v[c] - shift;
+                if (to.moments) { /* of what was stored */
+                    act stored[BLK];
+                    store_act(stored, v[c]);
+                    const vf x = load_act(stored);
+                    if (!pixels++) shift = x;
+                    const vf e = x - shift;
                     sum += e;
                     squares += e * e;
                 }
@@ -470,7 +485,8 @@ static void wino_run(const sn_own_spec *s, const sn_own_args *a) {
     const wino_plan p = wino_cut(s);
     const wino_sizes z = wino_scratch(&p);
     const int all_blocks = s->dst.n * p.blocks;
-    const int streamed = worth_streaming_map(a->dst, s->dst);
+    /* Only whole lines: half of one at a time would be slower than no streaming. */
+    const int streamed = (s->up == 1 || sizeof(act) * BLK >= 64) && worth_streaming_map(a->dst, s->dst);
     char *scratch = a->scratch;
 #pragma omp parallel
     {
