@@ -10,12 +10,25 @@ import (
 	"testing"
 
 	"stylenet/configs"
+	"stylenet/internal/devices"
 	"stylenet/internal/images"
+	"stylenet/internal/kernels"
 )
 
 func TestTrainingLearns(t *testing.T) {
+	last := map[string]float64{}
+	for _, precision := range []string{kernels.Float32, kernels.BF16} {
+		t.Run(precision, func(t *testing.T) { last[precision] = learns(t, precision) })
+	}
+	if a, b := last[kernels.Float32], last[kernels.BF16]; b != 0 && math.Abs(a-b) > .05*a {
+		t.Errorf("the loss falls to %g in float32, to %g in bf16", a, b)
+	}
+}
+
+// learns returns the mean loss of the last steps.
+func learns(t *testing.T, precision string) float64 {
 	w := newWorld(t, 6)
-	cfg := w.config(t, "train.steps=60", "train.lr=1e-2", "train.checkpoint_every=0", "loss.style.layers={relu1_1: 5}")
+	cfg := w.config(t, "train.steps=60", "train.lr=1e-2", "train.checkpoint_every=0", "loss.style.layers={relu1_1: 5}", inPrecision(t, precision))
 	var loss []float64
 	var peak []int64
 	var r *Run
@@ -44,6 +57,19 @@ func TestTrainingLearns(t *testing.T) {
 	if m := readLines[Metrics](t, w.path("run/metrics.jsonl")); len(m) != 60 || m[59].Step != 60 || m[59].Loss != loss[59] {
 		t.Errorf("the log has %d lines, the last is %+v", len(m), m[len(m)-1])
 	}
+	return last
+}
+
+// inPrecision is the setting of a precision. It skips the test where there is
+// none.
+func inPrecision(t *testing.T, precision string) string {
+	t.Helper()
+	d, err := devices.Open("auto", devices.Options{Precision: precision})
+	if err != nil {
+		t.Skip(err)
+	}
+	check(t, d.Close())
+	return "train.precision=" + precision
 }
 
 // Beyond the photos a step leaves next to nothing to the garbage collector.

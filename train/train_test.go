@@ -191,10 +191,12 @@ func TestResumeIsExact(t *testing.T) {
 		{"threads", []string{
 			"train.threads=2", "train.steps=4", "network.architecture=c3s1-16,d32,R32,u16,c3s1-3", "loss.style.layers={relu1_2: 1}",
 		}, []int{2}},
+		{"bf16", []string{"train.precision=bf16"}, []int{4}},
 		{"everything", append(everything, "data.workers=3"), []int{1, 5, 8, 11}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := w.config(t, c.sets...)
+			inPrecision(t, cfg.Train.Precision)
 			trainAll(t, cfg, w.path(c.name+"/straight"))
 			want := outcome(t, w.path(c.name+"/straight"))
 			dir := w.path(c.name + "/stopped")

@@ -6,6 +6,7 @@
 package devices
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -42,6 +43,9 @@ func Names() []string {
 func Open(name string, o Options) (kernels.Device, error) {
 	if o.Threads < 0 {
 		return nil, fmt.Errorf("device: %d threads; use 0 for one for each processor", o.Threads)
+	}
+	if o.Exact && o.Precision == kernels.BF16 {
+		return nil, errors.New("device: exact kernels compute in float32, not in bf16")
 	}
 	all := backends()
 	if name == "auto" || name == "cpu" || name == "" {

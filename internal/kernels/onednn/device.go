@@ -26,7 +26,7 @@ import (
 // Options choose how a device computes.
 type Options struct {
 	Threads int    // 0: one for each processor
-	Exact   bool   // no approximate kernels (Winograd)
+	Exact   bool   // no approximate kernels (Winograd); bf16 rounds with them or without
 	ISA     string // "avx512", "avx2" or "base" for our own kernels; "": the best
 	// Precision is kernels.Float32, which "" means too, or kernels.BF16.
 	Precision string
@@ -72,9 +72,6 @@ func (o *Options) kernels() (*C.sn_kernels, error) {
 	case "", kernels.Float32:
 		o.Precision = kernels.Float32
 	case kernels.BF16:
-		if o.Exact {
-			return nil, errors.New("onednn: exact kernels compute in float32, not in bf16")
-		}
 		if o.ISA != "" && o.ISA != "avx512" {
 			return nil, fmt.Errorf("onednn: no %q kernels for precision bf16", o.ISA)
 		}
@@ -201,14 +198,29 @@ func (d *Device) dims(s kernels.Shape) C.sn_dims {
 	return C.sn_dims{C.int(s.N), C.int(s.C), C.int(s.H), C.int(s.W), blk}
 }
 
+// instructions is the name for people of what a table of kernels is compiled
+// for.
+func instructions(table *C.sn_kernels) string {
+	switch name := C.GoString(table.name); name {
+	case "avx512_bf16":
+		return "AVX-512 BF16"
+	case "avx512":
+		return "AVX-512"
+	case "avx2":
+		return "AVX2"
+	default:
+		return name
+	}
+}
+
 // Info describes the processor and the library.
 func (d *Device) Info() kernels.Info {
 	var major, minor, patch C.int
 	C.sn_version(&major, &minor, &patch)
 	return kernels.Info{
 		Backend: "onednn",
-		Description: fmt.Sprintf("%s, oneDNN %d.%d.%d with %s, own kernels with %s", strings.TrimSpace(cpuid.CPU.BrandName),
-			major, minor, patch, C.GoString(C.sn_isa()), C.GoString(d.table.name)),
+		Description: fmt.Sprintf("%s, oneDNN %d.%d.%d with %s, own kernels for %s", strings.TrimSpace(cpuid.CPU.BrandName),
+			major, minor, patch, C.GoString(C.sn_isa()), instructions(d.table)),
 		Threads:   d.options.Threads,
 		Exact:     d.options.Exact,
 		Precision: d.options.Precision,
