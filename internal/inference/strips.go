@@ -44,7 +44,7 @@ type Strips struct {
 	disk   int64     // the most bytes that temporary files take at once
 	memory int64     // the most bytes that everything else takes at once
 	pool   pool      // memory of results that are kept
-	buffer []float32 // one strip off the device
+	buffer []float32 // room for any strip off the device, while Run runs
 }
 
 // pass computes one step of the whole picture.
@@ -269,20 +269,35 @@ func (s *Strips) fitPass(p *pass) (int64, error) {
 
 // passBytes is the memory that a pass takes, without what is kept.
 func (s *Strips) passBytes(p pass) int64 {
-	h, need := s.height(p), int64(0)
+	need := int64(0)
+	s.kinds(p, func(given map[int]rows, pieces []piece) {
+		need = max(need, s.b.bytes(given, pieces, s.result(p)))
+	})
+	return need + 4*int64(s.room(p))
+}
+
+// room is the number of values of a pass's largest strip off the device.
+func (s *Strips) room(p pass) int {
+	values := s.b.shape(s.result(p), rows{0, p.rows}).Elements()
+	s.kinds(p, func(given map[int]rows, _ []piece) {
+		for v, r := range given {
+			values = max(values, s.b.shape(v, r).Elements())
+		}
+	})
+	return values
+}
+
+// kinds calls do with a strip of each kind of a pass: at the top, inside and at
+// the bottom.
+func (s *Strips) kinds(p pass, do func(given map[int]rows, pieces []piece)) {
+	h := s.height(p)
 	for _, from := range []int{0, h / 2 / p.rows * p.rows, (h - 1) / p.rows * p.rows} {
 		given, pieces := s.cut(p, rows{from, min(from+p.rows, h)})
 		if s.steps[p.target].Stats != nil {
 			pieces[len(pieces)-1].stats = &statistics{}
 		}
-		buffer := 0
-		for v, r := range given {
-			buffer = max(buffer, s.b.shape(v, r).Elements())
-		}
-		buffer = max(buffer, s.b.shape(s.result(p), rows{0, p.rows}).Elements())
-		need = max(need, s.b.bytes(given, pieces, s.result(p))+4*int64(buffer))
+		do(given, pieces)
 	}
-	return need
 }
 
 // result is the result that a pass computes, and height its rows.
@@ -314,9 +329,12 @@ func (s *Strips) Run(ctx context.Context, read, write Rows, progress func(float6
 			ceilMiB(s.disk), os.TempDir(), free>>20)
 	}
 	r := &stripsRun{Strips: s, ctx: ctx, read: read, write: write, progress: progress, stores: map[int]*store{}}
+	room := 0
 	for _, p := range s.passes {
 		r.total += p.cost
+		room = max(room, s.room(p))
 	}
+	s.buffer = make([]float32, room)
 	defer func() {
 		for _, st := range r.stores {
 			err = errors.Join(err, st.close())
@@ -444,7 +462,7 @@ func (r *stripsRun) strip(bound *strip, result int, out rows, keep *store) error
 			continue
 		}
 		a := bound.values[v].array
-		values := r.room(a)
+		values := r.values(a)
 		var err error
 		if v == networks.Input {
 			err = r.read(values, from.from, from.to)
@@ -466,7 +484,7 @@ func (r *stripsRun) strip(bound *strip, result int, out rows, keep *store) error
 		return nil // its statistics are all that is wanted
 	}
 	a := bound.values[result].array
-	values := r.room(a)
+	values := r.values(a)
 	if err := bound.scope.Download(values, a); err != nil {
 		return err
 	}
@@ -476,10 +494,11 @@ func (r *stripsRun) strip(bound *strip, result int, out rows, keep *store) error
 	return keep.write(values, out)
 }
 
-// room is memory off the device for an array's values.
-func (r *stripsRun) room(a kernels.Array) []float32 {
+// values is memory off the device for an array's values. Strips of odd heights
+// may need some more than those that were looked at.
+func (r *stripsRun) values(a kernels.Array) []float32 {
 	n := a.Shape().Elements()
-	if cap(r.buffer) < n {
+	if len(r.buffer) < n {
 		r.buffer = make([]float32, n)
 	}
 	return r.buffer[:n]

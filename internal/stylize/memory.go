@@ -23,7 +23,7 @@ func (e *SizeError) Unwrap() error { return e.Err }
 
 // processBytes is what a process takes without pictures, maps and weights: its
 // code, the libraries, the runtime's garbage and the kernels' scratch memory.
-const processBytes = 128 << 20
+const processBytes = 64 << 20
 
 // packedWeights is how many times the weights are held: as they are, and in the
 // layouts of the kernels, of which Winograd's is four times as large.
