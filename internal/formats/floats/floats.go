@@ -39,15 +39,21 @@ func (k Kind) Size() int {
 // Decode fills dst with the numbers in the first len(dst)·k.Size() bytes of
 // src. A double beyond float32's range becomes an infinity.
 func (k Kind) Decode(dst []float32, src []byte) {
-	for i := range dst {
-		switch k {
-		case F16:
+	switch k {
+	case F16:
+		for i := range dst {
 			dst[i] = FromF16(binary.LittleEndian.Uint16(src[2*i:]))
-		case BF16:
+		}
+	case BF16:
+		for i := range dst {
 			dst[i] = FromBF16(binary.LittleEndian.Uint16(src[2*i:]))
-		case F64:
+		}
+	case F64:
+		for i := range dst {
 			dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
-		default:
+		}
+	default:
+		for i := range dst {
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 		}
 	}
