@@ -324,7 +324,7 @@ func (d *Device) take(bytes int, parameter bool) (*block, error) {
 		return nil, d.outOfMemory(bytes)
 	}
 	if parameter {
-		C.memset(b.data, 0, C.size_t(bytes+slack))
+		C.memset(unsafe.Add(b.data, bytes), 0, slack)
 	}
 	d.hold(int64(bytes + slack))
 	d.blocks = append(d.blocks, b)

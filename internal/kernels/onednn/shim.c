@@ -47,7 +47,7 @@ const char *sn_isa(void) {
 }
 
 void *sn_alloc(size_t bytes) {
-    size_t align = bytes >= (4u << 20) ? (2u << 20) : 64;
+    size_t align = bytes >= (2u << 20) ? (2u << 20) : 64;
     void *p = NULL;
     /* 64 readable bytes past the end: kernels read whole vectors. */
     if (posix_memalign(&p, align, bytes + 64)) return NULL;
