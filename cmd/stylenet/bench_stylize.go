@@ -20,8 +20,8 @@ type benchStylizeOptions struct {
 	model string
 	size  string
 	runs  int
-	exact bool
 	json  bool
+	arithmetic
 }
 
 type benchStylizeReport struct {
@@ -30,6 +30,7 @@ type benchStylizeReport struct {
 	Height       int    `json:"height"`
 	Architecture string `json:"architecture"`
 	Exact        bool   `json:"exact"`
+	Precision    string `json:"precision"`
 }
 
 func newBenchStylizeCmd() *cobra.Command {
@@ -50,8 +51,8 @@ network is that of a model, or the paper's with random weights.`,
 	flags.StringVarP(&o.model, "model", "m", "", "the model file or run (default: the paper's network)")
 	flags.StringVar(&o.size, "size", "256", "the picture in pixels: SIDE or WIDTHxHEIGHT")
 	flags.IntVar(&o.runs, "runs", 10, "the number of runs that are counted")
-	flags.BoolVar(&o.exact, "exact", false, "no approximate kernels")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
+	o.addFlags(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth")
 	complete(cmd, "size", "256", "512", "1024", "1920x1080")
 	return cmd
@@ -65,11 +66,14 @@ func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
 	if o.runs < 1 {
 		return usagef(cmd, "--runs %d: give 1 or more", o.runs)
 	}
+	if err := o.check(cmd); err != nil {
+		return err
+	}
 	m, err := o.load(cmd)
 	if err != nil {
 		return err
 	}
-	dev, err := openDevice(cmd, o.exact)
+	dev, err := openDevice(cmd, o.arithmetic)
 	if err != nil {
 		return err
 	}
@@ -80,11 +84,7 @@ func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 
-	p := images.New(w, h)
-	noise := rand.New(rand.NewPCG(1, 1))
-	for i := range p.Pix {
-		p.Pix[i] = 255 * noise.Float32()
-	}
+	p := noise(w, h)
 	var seconds []float64
 	bar := newProgress(cmd, o.runs+1, "measuring")
 	for i := range o.runs + 1 {
@@ -98,13 +98,13 @@ func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
 		_ = bar.Add(1) // a terminal that is gone does not matter
 	}
 	info := dev.Info()
-	r := benchStylizeReport{measurement: measure(seconds, 1), Width: w, Height: h, Architecture: m.Network.Architecture, Exact: info.Exact}
+	r := benchStylizeReport{measurement: measure(seconds, 1), Width: w, Height: h, Architecture: m.Network.Architecture, Exact: info.Exact, Precision: info.Precision}
 	r.Device, r.Threads = info.Backend, info.Threads
 	if o.json {
 		return printJSON(cmd, r)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d×%d on %s with %d threads: %.2f images/s, %.4f s each (median of %d), peak %.0f MiB\n",
-		w, h, r.Device, r.Threads, r.ImagesPerSecond, r.Seconds, r.Runs, r.PeakMiB)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d×%d in %s on %s with %d threads: %.2f images/s, %.4f s each (median of %d), peak %.0f MiB\n",
+		w, h, r.Precision, r.Device, r.Threads, r.ImagesPerSecond, r.Seconds, r.Runs, r.PeakMiB)
 	return err
 }
 
@@ -119,6 +119,16 @@ func (o *benchStylizeOptions) load(cmd *cobra.Command) (*export.Model, error) {
 	}
 	set, err := net.Init(1)
 	return &export.Model{Network: j, Weights: set}, err
+}
+
+// noise is a picture to measure with.
+func noise(w, h int) *images.Picture {
+	p := images.New(w, h)
+	random := rand.New(rand.NewPCG(1, 1))
+	for i := range p.Pix {
+		p.Pix[i] = 255 * random.Float32()
+	}
+	return p
 }
 
 // parseSize reads SIDE or WIDTHxHEIGHT.

@@ -13,7 +13,8 @@ import (
 
 type benchTrainOptions struct {
 	size, batch, steps int
-	exact, json        bool
+	json               bool
+	arithmetic
 }
 
 type benchTrainReport struct {
@@ -23,6 +24,7 @@ type benchTrainReport struct {
 	Architecture string `json:"architecture"`
 	VGGUpTo      string `json:"vgg_up_to"`
 	Exact        bool   `json:"exact"`
+	Precision    string `json:"precision"`
 }
 
 func newBenchTrainCmd() *cobra.Command {
@@ -43,8 +45,8 @@ random weights, which cost what trained ones do.`,
 	flags.IntVar(&o.size, "size", 256, "the side of the crops in pixels")
 	flags.IntVar(&o.batch, "batch", 4, "photos in a step")
 	flags.IntVar(&o.steps, "steps", 5, "the number of steps that are counted")
-	flags.BoolVar(&o.exact, "exact", false, "no approximate kernels")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
+	o.addFlags(cmd)
 	return cmd
 }
 
@@ -53,24 +55,15 @@ func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
 	if o.steps < 1 {
 		return usagef(cmd, "--steps %d: give 1 or more", o.steps)
 	}
+	if err := o.check(cmd); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "stylenet-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	scenes := demoFolder{dir}
-	if err := scenes.draw(cmd.Context(), 2*o.batch, 640, 480); err != nil {
-		return err
-	}
-	sets := []string{
-		"data.dir=" + scenes.photos(), "style.image=" + scenes.style(), "vgg.random=true", "train.checkpoint_every=0", "train.preview_every=0",
-		fmt.Sprintf("data.size=%d", o.size), fmt.Sprintf("train.batch=%d", o.batch), fmt.Sprintf("train.steps=%d", warmUp+o.steps), fmt.Sprintf("train.exact=%t", o.exact),
-	}
-	onDevice, err := deviceSets(cmd)
-	if err != nil {
-		return err
-	}
-	cfg, err := configs.LoadPreset("parity", append(sets, onDevice...))
+	cfg, err := o.config(cmd, dir, warmUp+o.steps)
 	if err != nil {
 		return err
 	}
@@ -92,13 +85,30 @@ func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
 	info := run.Info()
 	r := benchTrainReport{
 		measurement: measure(seconds, o.batch), Size: o.size, Batch: o.batch,
-		Architecture: cfg.Network.Architecture, VGGUpTo: "relu4_3", Exact: info.Device.Exact,
+		Architecture: cfg.Network.Architecture, VGGUpTo: "relu4_3", Exact: info.Device.Exact, Precision: info.Device.Precision,
 	}
 	r.Device, r.Threads = info.Device.Backend, info.Device.Threads
 	if o.json {
 		return printJSON(cmd, r)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "batch %d at %d² on %s with %d threads: %.2f images/s, %.3f s a step (median of %d), peak %.0f MiB\n",
-		o.batch, o.size, r.Device, r.Threads, r.ImagesPerSecond, r.Seconds, r.Runs, r.PeakMiB)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "batch %d at %d² in %s on %s with %d threads: %.2f images/s, %.3f s a step (median of %d), peak %.0f MiB\n",
+		o.batch, o.size, r.Precision, r.Device, r.Threads, r.ImagesPerSecond, r.Seconds, r.Runs, r.PeakMiB)
 	return err
+}
+
+// config draws photos and a style into dir and is the recipe that trains with
+// them.
+func (o *benchTrainOptions) config(cmd *cobra.Command, dir string, steps int) (*configs.Config, error) {
+	scenes := demoFolder{dir}
+	if err := scenes.draw(cmd.Context(), 2*o.batch, 640, 480); err != nil {
+		return nil, err
+	}
+	sets, err := deviceSets(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return configs.LoadPreset("parity", append(sets,
+		"data.dir="+scenes.photos(), "style.image="+scenes.style(), "vgg.random=true", "train.checkpoint_every=0", "train.preview_every=0",
+		fmt.Sprintf("data.size=%d", o.size), fmt.Sprintf("train.batch=%d", o.batch), fmt.Sprintf("train.steps=%d", steps), fmt.Sprintf("train.exact=%t", o.exact),
+		"train.precision="+o.precision))
 }

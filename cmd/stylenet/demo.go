@@ -127,7 +127,7 @@ func (o *demoOptions) sheet(cmd *cobra.Command, folder demoFolder) (err error) {
 	if err != nil {
 		return err
 	}
-	dev, err := openDevice(cmd, false)
+	dev, err := openDevice(cmd, arithmetic{})
 	if err != nil {
 		return err
 	}

@@ -37,8 +37,32 @@ func newRootCmd() *cobra.Command {
 	return root
 }
 
-// openDevice opens the device of the flags --device and --threads.
-func openDevice(cmd *cobra.Command, exact bool) (kernels.Device, error) {
+// arithmetic is what the flags --exact and --precision choose; the zero value is
+// their default.
+type arithmetic struct {
+	exact     bool
+	precision string
+}
+
+func (a *arithmetic) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&a.exact, "exact", false, "no approximate kernels: slower, and equal to plain float32 arithmetic")
+	flags.StringVar(&a.precision, "precision", kernels.Float32, "how feature maps are held: float32, or bf16 (faster, half the memory, close)")
+	complete(cmd, "precision", kernels.Float32, kernels.BF16)
+}
+
+func (a *arithmetic) check(cmd *cobra.Command) error {
+	switch {
+	case a.precision != kernels.Float32 && a.precision != kernels.BF16:
+		return usagef(cmd, "--precision %q: give float32 or bf16", a.precision)
+	case a.exact && a.precision == kernels.BF16:
+		return usagef(cmd, "--exact and --precision bf16: exact kernels compute in float32, give one of them")
+	}
+	return nil
+}
+
+// openDevice opens the device of the flags --device, --threads and those of a.
+func openDevice(cmd *cobra.Command, a arithmetic) (kernels.Device, error) {
 	name, err := cmd.Flags().GetString("device")
 	if err != nil {
 		return nil, err
@@ -47,7 +71,7 @@ func openDevice(cmd *cobra.Command, exact bool) (kernels.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	dev, err := devices.Open(name, devices.Options{Threads: threads, Exact: exact})
+	dev, err := devices.Open(name, devices.Options{Threads: threads, Exact: a.exact, Precision: a.precision})
 	if err != nil {
 		return nil, &hinted{err, "stylenet devices lists what this build has"}
 	}

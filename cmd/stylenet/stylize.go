@@ -25,11 +25,11 @@ type stylizeOptions struct {
 	maxSize    int
 	strength   float32
 	keepColors bool
-	exact      bool
 	memory     byteSize
 	tile       int
 	quality    int
 	json       bool
+	arithmetic
 }
 
 // stylizeReport is the line that --json prints for each file.
@@ -77,11 +77,11 @@ code is 1.`,
 	flags.IntVar(&o.maxSize, "max-size", 0, "shrink pictures whose long side has more `pixels` (0: never)")
 	flags.Float32Var(&o.strength, "strength", 1, "how much of the style to show: 0 (the photo) to 1")
 	flags.BoolVar(&o.keepColors, "keep-colors", false, "keep the photo's colours and take the style's brush alone")
-	flags.BoolVar(&o.exact, "exact", false, "no approximate kernels: slower, and equal to plain float32 arithmetic")
 	flags.Var(&o.memory, "memory", "how much memory the process may take in all")
 	flags.IntVar(&o.tile, "tile", 0, "compute by strips of that many `rows` (0: as large as the memory allows)")
 	flags.IntVar(&o.quality, "quality", images.DefaultQuality, "of JPEG, 1 to 100")
 	flags.BoolVar(&o.json, "json", false, "print a line of JSON for each file")
+	o.addFlags(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth")
 	completeFiles(cmd, "output", "png", "jpg", "jpeg")
 	return cmd
@@ -104,7 +104,7 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 	case o.quality < 1 || o.quality > 100:
 		return usagef(cmd, "--quality %d is not between 1 and 100", o.quality)
 	}
-	return nil
+	return o.arithmetic.check(cmd)
 }
 
 func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
@@ -119,7 +119,7 @@ func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	dev, err := openDevice(cmd, o.exact)
+	dev, err := openDevice(cmd, o.arithmetic)
 	if err != nil {
 		return err
 	}
