@@ -138,8 +138,8 @@ static wino_plan wino_cut(const sn_own_spec *s) {
     p.source = ((size_t)p.most * p.maps * WINO_WORDS + 15) / 16 * 16 | 16;
     p.product = ((size_t)2 * p.most * BLK + 15) / 16 * 16 | 16;
     if (wino_packed_words(s) * sizeof(word) > WINO_SHARED) {
-        const size_t all = (size_t)s->dst.n * p.blocks, groups = ceil_div(all * 36 * p.source * sizeof(word), WINO_GROUP);
-        p.group = (int)ceil_div(all, groups);
+        const size_t all = (size_t)s->dst.n * p.blocks, bytes = all * 36 * p.source * sizeof(word);
+        p.group = (int)ceil_div(all, ceil_div(bytes, WINO_GROUP));
     }
     return p;
 }
@@ -169,7 +169,8 @@ INLINE void wino_fold(vf g[3], const int up, const int odd) {
 /* The weights of span g of the source for span o of the result. */
 static void wino_pack_spans(const sn_own_spec *s, const wino_plan *p, word *packed, const float *w, int o, int g) {
     float taps[BLK][9][BLK]; /* source channel, tap, channel of the result */
-    const int outs = (int)least(BLK, o * BLK < s->dst.c ? s->dst.c - o * BLK : 0), ins = (int)least(BLK, s->src.c - g * BLK);
+    const int outs = o * BLK < s->dst.c ? (int)least(BLK, s->dst.c - o * BLK) : 0;
+    const int ins = (int)least(BLK, s->src.c - g * BLK);
     memset(taps, 0, sizeof taps);
     for (int k = 0; k < outs; k++)
         for (int i = 0; i < ins; i++) {
@@ -180,7 +181,8 @@ static void wino_pack_spans(const sn_own_spec *s, const wino_plan *p, word *pack
     const size_t panel = wino_panel(s);
     for (int phase = 0; phase < p->phases; phase++) {
         const wino_part f = wino_phase(p->phases, phase);
-        word *to = packed + ((size_t)phase * p->pairs + o / 2) * f.n * f.n * panel + ((size_t)g * WINO_WORDS * 2 + o % 2) * BLK;
+        word *to = packed + ((size_t)phase * p->pairs + o / 2) * f.n * f.n * panel;
+        to += ((size_t)g * WINO_WORDS * 2 + o % 2) * BLK;
         for (int k = 0; k < WINO_WORDS; k++) {
             vf u[PER_WORD][6][6];
             for (int e = 0; e < PER_WORD; e++) {
@@ -217,11 +219,12 @@ typedef struct {
     size_t source, product, rows, moments;
 } wino_sizes;
 static wino_sizes wino_scratch(const wino_plan *p) {
+    const size_t parts = (size_t)p->low.dst.n * p->blocks * p->phases;
     return (wino_sizes){
         .source = 36 * p->source * sizeof(word),
         .product = 36 * p->product * sizeof(float),
         .rows = 6 * WINO_PITCH * sizeof(float),
-        .moments = p->low.stats ? (size_t)p->low.dst.n * p->blocks * p->phases * spans(p->low.dst) * sizeof(moments) : 0,
+        .moments = p->low.stats ? parts * spans(p->low.dst) * sizeof(moments) : 0,
     };
 }
 static size_t wino_scratch_bytes(const sn_own_spec *s, int threads) {
@@ -458,6 +461,7 @@ static void wino_step(const wino_plan *p, const sn_own_args *a, wino_block b, in
     const wino_part f = wino_phase(p->phases, phase);
     wino_multiply(p, f, b.count, v, (const word *)a->packed + (size_t)step * f.n * f.n * wino_panel(low), m);
     const size_t w = (size_t)low->dst.w * up, map = (size_t)low->dst.h * up * w * BLK;
+    const size_t part = ((size_t)b.image * p->blocks + b.number) * p->phases + phase;
     for (int g = 2 * pair; g < 2 * pair + 2 && g < blocks; g++) {
         const wino_target to = {
             .dst = (act *)a->dst + (b.image * (size_t)blocks + g) * map + (phase / 2 * w + phase % 2) * BLK,
@@ -465,7 +469,7 @@ static void wino_step(const wino_plan *p, const sn_own_args *a, wino_block b, in
             .up = up,
             .streamed = streamed,
             .relu = low->relu,
-            .moments = parts ? parts + ((b.image * (size_t)p->blocks + b.number) * p->phases + phase) * blocks + g : NULL,
+            .moments = parts ? parts + part * blocks + g : NULL,
         };
         const float *from = m + (size_t)(g % 2) * p->most * BLK;
         if (up == 1)
