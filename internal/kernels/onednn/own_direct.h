@@ -382,11 +382,15 @@ static void own_finish(const sn_own_spec *s, const sn_own_args *a, int image, in
         for (int c = 0; c < cols; c++, to += BLK) {
             vf v = load(sums + c * step) + bias;
             if (s->relu) v = positive(v);
-            if (found) store(sums + c * step, v);
             if (streamed)
                 stream_act(to, v);
             else
                 store_act(to, v);
+            if (found) { /* moments of what was stored */
+                act stored[BLK];
+                store_act(stored, v);
+                store(sums + c * step, load_act(stored));
+            }
         }
         if (found) moments_add(found, sums, cols, step);
     }
