@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"sync"
 	"unsafe"
 
 	"stylenet/internal/networks"
@@ -43,14 +45,24 @@ func (s *store) write(src []float32, r rows) error { return s.each(src, r, s.whe
 // read returns rows: dst is (C, rows, W).
 func (s *store) read(dst []float32, r rows) error { return s.each(dst, r, s.where.ReadAt) }
 
-// each moves the rows of each channel.
+// each moves the rows of each channel, several channels at a time: memory is
+// copied, be it the operating system's that a file is in.
 func (s *store) each(values []float32, r rows, move func([]byte, int64) (int, error)) error {
 	n := r.count() * s.size.W
-	for c := range s.size.C {
-		at := int64(c*s.size.H+r.from) * int64(s.size.W)
-		if _, err := move(asBytes(values[c*n:(c+1)*n]), 4*at); err != nil {
-			return fmt.Errorf("what is kept between passes: %w", err)
-		}
+	workers := min(runtime.GOMAXPROCS(0), s.size.C)
+	errs := make([]error, workers)
+	var done sync.WaitGroup
+	for worker := range workers {
+		done.Go(func() {
+			for c := worker; c < s.size.C && errs[worker] == nil; c += workers {
+				at := int64(c*s.size.H+r.from) * int64(s.size.W)
+				_, errs[worker] = move(asBytes(values[c*n:(c+1)*n]), 4*at)
+			}
+		})
+	}
+	done.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("what is kept between passes: %w", err)
 	}
 	return nil
 }

@@ -249,7 +249,7 @@ func (s *Strips) fitPass(p *pass) (int64, error) {
 	}
 	// Larger strips than that save nothing, and leave less memory for what is
 	// kept.
-	enough := min(384<<20, s.limits.Bytes/2)
+	enough := min(256<<20, s.limits.Bytes/2)
 	// Strips of one size, and of a height that upsampling and strides divide,
 	// share their kernels.
 	const align = 16
