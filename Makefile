@@ -33,7 +33,7 @@ export GO CGO FUZZTIME
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # the targets of a test share two cores, and their order is the cheapest fault first
 .PHONY: help setup build demo test lint lint-onednn lint-portable test-onednn test-portable race \
-	fuzz-short fuzz cross e2e golden bench bench-compare clean
+	fuzz-short fuzz cross e2e golden bench bench-compare bench-roofline bench-plots bench-regress clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -91,10 +91,30 @@ bench: build ## run the benchmarks of this machine
 	$(CGOENV) $(GO) test $(TAGS) -run '^$$' -bench . -benchtime 3x ./...
 	bin/stylenet bench train
 	bin/stylenet bench stylize
+	bin/stylenet bench data
 
+# COMPARE='--only train,start --pairs 3' measures less, --big the largest picture, too.
 bench-compare: build ## measure beside PyTorch and ONNX Runtime (installs them)
 	@scripts/setup.sh peers
-	$(PYTHON) bench/compare.py
+	$(PYTHON) bench/compare.py $(COMPARE)
+	$(PYTHON) bench/update_docs.py
+
+bench-roofline: build ## measure each kernel against what the machine can do
+	@mkdir -p bench/results
+	bin/stylenet bench roofline stylize --size 1920x1080 > bench/results/roofline-stylize.md
+	bin/stylenet bench roofline stylize --size 1920x1080 --precision bf16 > bench/results/roofline-stylize-bf16.md
+	bin/stylenet bench roofline train > bench/results/roofline-train.md
+	bin/stylenet bench roofline train --precision bf16 > bench/results/roofline-train-bf16.md
+	$(PYTHON) bench/update_docs.py
+
+bench-plots: build ## plot how cost grows, into docs/plots
+	@mkdir -p docs/plots
+	bin/stylenet bench scaling -o docs/plots/scaling.png
+
+bench-regress: ## count instructions beside an older commit: REF=COMMIT
+	@[ -n "$(REF)" ] || { echo 'give the older commit: make bench-regress REF=HEAD~1' >&2; exit 2; }
+	@scripts/setup.sh regress
+	GO=$(GO) $(PYTHON) bench/regress.py $(REF)
 
 clean: ## remove what was built, not what was trained
 	rm -rf bin demo coverage.out

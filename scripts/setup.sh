@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and this machine lacks: a C compiler
 # and oneDNN; with the argument "peers" also the Python that bench/compare.py
-# starts with. Does nothing where all is there.
+# starts with, with "regress" that of bench/regress.py and valgrind. Does nothing
+# where all is there.
 #
-# usage: scripts/setup.sh [peers]; CGO=0 asks for no C compiler and no oneDNN.
+# usage: scripts/setup.sh [peers|regress]; CGO=0 asks for no C compiler and no oneDNN.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -78,6 +79,10 @@ if [ "${CGO:-1}" != 0 ]; then
 	has_compiler || { install gcc libc6-dev && has_compiler; } || die "no C compiler that knows OpenMP (${CC:-gcc}); $portable"
 	has_onednn || install_onednn
 fi
-if [ "${1-}" = peers ]; then
-	python3 -c 'import venv, ensurepip' 2>/dev/null || install python3 python3-venv
-fi
+case ${1-} in
+peers) python3 -c 'import venv, ensurepip' 2>/dev/null || install python3 python3-venv ;;
+regress)
+	command -v valgrind >/dev/null || install valgrind || die "valgrind could not be installed, and it counts the instructions"
+	command -v python3 >/dev/null || install python3
+	;;
+esac
