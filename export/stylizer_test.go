@@ -75,6 +75,11 @@ func TestStylizer(t *testing.T) {
 	if out.Bounds() != image.Rect(0, 0, 3, 2) || out.At(2, 1) != want {
 		t.Errorf("%v with %v, want 3×2 with %v", out.Bounds(), out.At(2, 1), want)
 	}
+	s.Memory = 1 << 20
+	if _, err := s.Stylize(img); err == nil || !strings.Contains(err.Error(), "too large for the memory") {
+		t.Errorf("in 1 MiB: %v", err)
+	}
+	s.Memory = 0
 	if _, err := s.Stylize(image.NewRGBA(image.Rectangle{})); err == nil {
 		t.Error("an empty image was accepted")
 	}

@@ -111,7 +111,7 @@ func mapBytes(s kernels.Shape, info kernels.Info) int64 {
 	size := int64(4)
 	if s.C > plain {
 		s.C = (s.C + block - 1) / block * block
-		if info.Precision == "bf16" {
+		if info.Precision == kernels.BF16 {
 			size = 2
 		}
 	}
