@@ -229,3 +229,43 @@ func TestAgreesWithONNXRuntime(t *testing.T) {
 		}
 	}
 }
+
+func TestOpenWith(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	if err := export.Safetensors(path, tiny(reflectNet)); err != nil {
+		t.Fatal(err)
+	}
+	img := image.NewRGBA(image.Rect(0, 0, 24, 20))
+	for i := range img.Pix {
+		img.Pix[i] = byte(i*i) | 255*byte(i%4/3)
+	}
+	stylized := func(o export.Options) *image.RGBA {
+		s, err := export.OpenWith(path, o)
+		if err != nil && o.Precision == "bf16" {
+			t.Skip(err)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		out, err := s.Stylize(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.(*image.RGBA)
+	}
+	for _, o := range []export.Options{{Precision: "half"}, {Precision: "bf16", Exact: true}, {Threads: -1}} {
+		if s, err := export.OpenWith(path, o); err == nil {
+			t.Errorf("%+v was opened", o)
+			s.Close()
+		}
+	}
+	want, got := stylized(export.Options{Exact: true, Threads: 1}), stylized(export.Options{Precision: "bf16"})
+	worst := 0
+	for i, w := range want.Pix {
+		worst = max(worst, int(got.Pix[i])-int(w), int(w)-int(got.Pix[i]))
+	}
+	t.Logf("bf16 is at most %d of 255 off", worst)
+	if worst > 8 {
+		t.Errorf("bf16 is %d of 255 off", worst)
+	}
+}
