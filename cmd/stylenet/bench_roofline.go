@@ -95,10 +95,16 @@ func (o *benchRooflineOptions) run(cmd *cobra.Command, work string) error {
 	if o.runs < 1 || o.batch < 1 {
 		return usagef(cmd, "--runs %d and --batch %d: give 1 or more", o.runs, o.batch)
 	}
+	if err := o.check(cmd); err != nil {
+		return err
+	}
 	var r *rooflineReport
 	if work == "train" {
 		if w != h {
 			return usagef(cmd, "--size %s: crops are squares", o.size)
+		}
+		if o.model != "" {
+			return usagef(cmd, "--model is for stylize: training measures the parity recipe's network")
 		}
 		r, err = o.train(cmd, w)
 	} else {
@@ -146,9 +152,6 @@ func (o *benchRooflineOptions) train(cmd *cobra.Command, size int) (_ *rooflineR
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := o.check(cmd); err != nil {
-		return nil, err
-	}
 	cfg, err := (&benchTrainOptions{size: size, batch: o.batch, arithmetic: o.arithmetic}).config(cmd, dir, o.runs+1)
 	if err != nil {
 		return nil, err

@@ -103,6 +103,9 @@ func threadCounts() []int {
 }
 
 func (o *benchScalingOptions) check(cmd *cobra.Command) error {
+	if len(o.only) == 0 {
+		return usagef(cmd, "--only names nothing: there are %s", strings.Join(scalingPanels, ", "))
+	}
 	for _, name := range o.only {
 		if !slices.Contains(scalingPanels, name) {
 			return usagef(cmd, "--only %q: there are %s", name, strings.Join(scalingPanels, ", "))
@@ -188,7 +191,7 @@ func (o *benchScalingOptions) bySize(cmd *cobra.Command) ([]*panel, error) {
 	return []*panel{seconds, memory}, nil
 }
 
-func (o *benchScalingOptions) byThreads(cmd *cobra.Command) ([]*panel, error) {
+func (o *benchScalingOptions) byThreads(cmd *cobra.Command) (_ []*panel, err error) {
 	p := &panel{Title: fmt.Sprintf("speed by threads, %d²", o.side), X: "threads", Y: "times as fast as one", ideal: true}
 	all, err := precisions(cmd)
 	if err != nil {
@@ -212,7 +215,7 @@ func (o *benchScalingOptions) byThreads(cmd *cobra.Command) ([]*panel, error) {
 			p.add(a.precision, float64(n), one/s)
 		}
 	}
-	return []*panel{p}, err
+	return []*panel{p}, nil
 }
 
 func (o *benchScalingOptions) byChannels(cmd *cobra.Command) ([]*panel, error) {

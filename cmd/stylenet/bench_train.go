@@ -52,8 +52,8 @@ random weights, which cost what trained ones do.`,
 
 func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
 	const warmUp = 2
-	if o.steps < 1 {
-		return usagef(cmd, "--steps %d: give 1 or more", o.steps)
+	if o.steps < 1 || o.batch < 1 {
+		return usagef(cmd, "--steps %d and --batch %d: give 1 or more", o.steps, o.batch)
 	}
 	if err := o.check(cmd); err != nil {
 		return err
