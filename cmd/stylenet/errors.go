@@ -44,7 +44,9 @@ func hintOf(err error) string {
 		return h.Hint()
 	}
 	var size *stylize.SizeError
-	if errors.As(err, &size) {
+	if errors.As(err, &size) && size.Rows > 1 {
+		return "give a smaller --tile, or allow more with --memory"
+	} else if size != nil {
 		return fmt.Sprintf("allow more with --memory, or shrink the picture first with --max-size %d", max(size.W, size.H)/2)
 	}
 	return ""

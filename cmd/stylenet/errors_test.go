@@ -28,6 +28,8 @@ func TestReport(t *testing.T) {
 		{usagef(cmd, "no model"), 2, "error: no model\nhint: see stylenet --help\n"},
 		{fmt.Errorf("a.jpg: %w", &stylize.SizeError{W: 9000, H: 12000, Err: errors.New("out of memory")}), 1,
 			"error: a.jpg: a picture of 9000×12000 pixels is too large for the memory: out of memory\nhint: allow more with --memory, or shrink the picture first with --max-size 6000\n"},
+		{&stylize.SizeError{W: 9, H: 12, Rows: 8, Err: errors.New("out of memory")}, 1,
+			"error: a picture of 9×12 pixels is too large for the memory: out of memory\nhint: give a smaller --tile, or allow more with --memory\n"},
 		{fmt.Errorf("3 of 9 pictures are done: %w", context.Canceled), 1, "error: 3 of 9 pictures are done: interrupted\n"},
 	} {
 		var b bytes.Buffer

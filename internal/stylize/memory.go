@@ -12,6 +12,7 @@ import (
 // taken, even by strips.
 type SizeError struct {
 	W, H int // pixels
+	Rows int // of each strip, where Options chose them
 	Err  error
 }
 

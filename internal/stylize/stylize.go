@@ -224,7 +224,7 @@ func (s *Stylizer) paintStrips(ctx context.Context, in *border, f *finisher, hav
 	if err != nil {
 		var memory *inference.MemoryError
 		if errors.As(err, &memory) {
-			return &SizeError{in.w, in.h, err}
+			return &SizeError{in.w, in.h, f.o.Rows, err}
 		}
 		return err
 	}
