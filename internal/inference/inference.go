@@ -1,8 +1,9 @@
 // Package inference runs a network forward, straight on a device's kernels.
 //
-// It owns the fusing of layers into kernels and the sharing of memory between
-// feature maps that are not needed at the same time. It refuses gradients,
-// which are package autodiff's, and pictures, which are package stylize's.
+// It owns the fusing of layers into kernels, the sharing of memory between
+// feature maps that are not needed at the same time, and running by strips of
+// rows where memory is short. It refuses gradients, which are package
+// autodiff's, and pictures, which are package stylize's.
 package inference
 
 import (

@@ -8,7 +8,7 @@ import (
 	"stylenet/internal/weights"
 )
 
-// Step is one kernel of a network: a layer, with the ReLU that follows it
+// Step is one kernel of a network that is trained: a layer, with the ReLU that follows it
 // where the kernel does both at once.
 type Step struct {
 	Layer  networks.Layer

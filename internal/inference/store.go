@@ -1,6 +1,7 @@
 package inference
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,24 +20,7 @@ type store struct {
 		io.ReaderAt
 		io.WriterAt
 	}
-	close func() error
-}
-
-// newFileStore keeps a result in a temporary file. The file has no name any
-// more, so that not even a process that is killed leaves it behind.
-func newFileStore(size networks.Size) (*store, error) {
-	f, err := os.CreateTemp("", "stylenet-*.maps")
-	if err != nil {
-		return nil, fmt.Errorf("temporary file: %w", err)
-	}
-	named := os.Remove(f.Name()) != nil // Windows removes no open file
-	return &store{size, f, func() error {
-		err := f.Close()
-		if named {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-		return err
-	}}, nil
+	giveBack func()
 }
 
 // write keeps rows: src is (C, rows, W).
@@ -61,8 +45,8 @@ func (s *store) each(values []float32, r rows, move func([]byte, int64) (int, er
 		})
 	}
 	done.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("what is kept between passes: %w", err)
+	if err := cmp.Or(errs...); err != nil {
+		return fmt.Errorf("temporary file, for what memory does not hold: %w: make room, or name another folder in the environment variable TMPDIR", err)
 	}
 	return nil
 }
@@ -80,22 +64,74 @@ const pageBytes = 4 << 20
 // roundToPages is the memory that a store of n bytes takes.
 func roundToPages(n int64) int64 { return (n + pageBytes - 1) / pageBytes * pageBytes }
 
-// pool is memory for stores.
-type pool struct{ free [][]byte }
+// pool is the memory and the files of stores, used again for others: new ones
+// cost the operating system more time than what is written to them.
+type pool struct {
+	pages [][]byte
+	files map[networks.Size][]mapFile
+}
 
-func (p *pool) newStore(size networks.Size) *store {
+// mapFile is a temporary file. Without a name not even a process that is killed
+// leaves it behind; Windows removes no open file, so it is named there.
+type mapFile struct {
+	*os.File
+	named bool
+}
+
+// newStore makes a store in memory, or in a temporary file.
+func (p *pool) newStore(size networks.Size, inFile bool) (*store, error) {
+	if !inFile {
+		return p.inMemory(size), nil
+	}
+	if old := p.files[size]; len(old) > 0 {
+		p.files[size] = old[1:]
+		return p.inFile(size, old[0]), nil
+	}
+	// Files of other sizes would take room that is counted on.
+	if err := p.close(); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp("", "stylenet-*.maps")
+	if err != nil {
+		return nil, fmt.Errorf("temporary file, for what memory does not hold: %w: name another folder in the environment variable TMPDIR", err)
+	}
+	return p.inFile(size, mapFile{f, os.Remove(f.Name()) != nil}), nil
+}
+
+func (p *pool) inFile(size networks.Size, f mapFile) *store {
+	return &store{size, f, func() {
+		if p.files == nil {
+			p.files = map[networks.Size][]mapFile{}
+		}
+		p.files[size] = append(p.files[size], f)
+	}}
+}
+
+func (p *pool) inMemory(size networks.Size) *store {
 	pages := make(pages, roundToPages(4*int64(size.C)*int64(size.H)*int64(size.W))/pageBytes)
 	for i := range pages {
-		if n := len(p.free); n > 0 {
-			pages[i], p.free = p.free[n-1], p.free[:n-1]
+		if n := len(p.pages); n > 0 {
+			pages[i], p.pages = p.pages[n-1], p.pages[:n-1]
 		} else {
 			pages[i] = make([]byte, pageBytes)
 		}
 	}
-	return &store{size, pages, func() error {
-		p.free = append(p.free, pages...)
-		return nil
-	}}
+	return &store{size, pages, func() { p.pages = append(p.pages, pages...) }}
+}
+
+// close removes the files of stores that were given back.
+func (p *pool) close() error {
+	var errs []error
+	for _, files := range p.files {
+		for _, f := range files {
+			errs = append(errs, f.Close())
+			if f.named {
+				errs = append(errs, os.Remove(f.Name()))
+			}
+		}
+	}
+	p.files = nil
+	return errors.Join(errs...)
 }
 
 // pages are memory that is used as a file is.
