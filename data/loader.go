@@ -217,6 +217,7 @@ func NewLoader(opts Options, start Cursor) (*Loader, error) {
 		defer close(jobs)
 		defer close(l.ready)
 		l.err = l.assemble(ctx, start, jobs, window)
+		l.ahead.Store(true) // there is no next batch
 	})
 	return l, nil
 }
