@@ -38,7 +38,7 @@ static wgrad_plan wgrad_cut(const sn_own_spec *s) {
     p.blocks = spans(few_out ? s->src : s->dst);
     p.row = wgrad_aligned((size_t)p.in_pitch * (few_out ? vector : sizeof(float)));
     p.tile = wgrad_aligned((size_t)spans(s->src) * in_rows * p.in_pitch * (few_out ? vector : sizeof(float)));
-    p.other = sizeof(act) < sizeof(float) ? wgrad_aligned((size_t)WGRAD_ROWS * spans(s->dst) * (p.cols + BLK) * (few_out ? sizeof(float) : vector)) : 0;
+    p.other = DOT2 ? wgrad_aligned((size_t)WGRAD_ROWS * spans(s->dst) * (p.cols + BLK) * (few_out ? sizeof(float) : vector)) : 0;
     p.sums = wgrad_aligned((size_t)p.blocks * s->kh * s->kw * (few_out ? s->dst.c : s->src.c) * vector);
     p.biases = wgrad_aligned(spans(s->dst) * BLK * sizeof(double));
     return p;
@@ -207,12 +207,6 @@ static void wgrad_one_tile(const sn_own_spec *s, const sn_own_args *a, const wgr
                     store((float *)to + (size_t)x / 2 * BLK,
                           make_words(load_act(pixel), x + 1 < t.cols ? load_act(pixel + BLK) : (vf){}));
                 }
-#elif defined(ACT_BF16)
-            if (!few_out) {
-                float *to = (float *)words + (size_t)(g * WGRAD_ROWS + y) * p->cols * BLK;
-                other[g * WGRAD_ROWS + y] = (const char *)to;
-                for (int x = 0; x < t.cols; x++) store(to + (size_t)x * BLK, load_act((const act *)from + (size_t)x * BLK));
-            }
 #endif
         }
     (void)words;

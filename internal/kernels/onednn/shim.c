@@ -7,7 +7,6 @@
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__linux__)
@@ -134,7 +133,6 @@ struct sn_conv {
     int weight_dims[4]; /* of the caller's weights */
     int widened;        /* the primitive sees whole blocks of channels: */
     int wide_o, wide_i; /* these dimensions of the weights, flipped ones after the flip */
-    char name[160];
 };
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -353,10 +351,6 @@ static int build(sn_conv *c) {
         }
     TRY(status);
 
-    const char *info = NULL;
-    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &info);
-    snprintf(c->name, sizeof c->name, "%s%s%s", info ? info : "?", c->flipped ? " flipped" : "", c->expanded ? " 2x2" : "");
-
     int weights_out = what == SN_CONV_BACKWARD_WEIGHTS;
     cmd_t own_src = query_md(pd, what == SN_CONV_BACKWARD_DATA ? dnnl_query_diff_src_md : dnnl_query_src_md);
     cmd_t own_wei = query_md(pd, weights_out ? dnnl_query_diff_weights_md : dnnl_query_weights_md);
@@ -422,7 +416,6 @@ void sn_conv_destroy(sn_conv *c) {
 }
 
 size_t sn_conv_bytes(const sn_conv *c) { return c->packed_bytes; }
-const char *sn_conv_name(const sn_conv *c) { return c->name; }
 
 static int reorder(sn_conv *c, tensor *t, int to_own) {
     dnnl_exec_arg_t args[3] = {{DNNL_ARG_FROM, to_own ? t->user : t->own}, {DNNL_ARG_TO, to_own ? t->own : t->user}};

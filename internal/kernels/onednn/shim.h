@@ -40,8 +40,6 @@ int sn_conv_create(sn_conv **out, sn_engine *e, const sn_conv_spec *s);
 int sn_conv_run(sn_conv *c, void *src, void *w, void *b, void *dst);
 void sn_conv_destroy(sn_conv *c);
 size_t sn_conv_bytes(const sn_conv *c); /* packed weights held */
-/* the implementation that runs, for people */
-const char *sn_conv_name(const sn_conv *c);
 
 void *sn_alloc(size_t bytes); /* aligned, huge pages where they help; NULL when out of memory */
 #endif
