@@ -23,8 +23,8 @@ func Scalar() Shape { return Shape{1, 1, 1, 1} }
 // counted.
 func (s Shape) Elements() int { return s.N * s.C * s.H * s.W }
 
-// Array is a block of float32 values on a device, in a layout that only the
-// device knows. An Array belongs to the device that made it.
+// Array is a block of values on a device, in a layout and a precision that only
+// the device knows; float32 values go to it and come back. An Array belongs to the device that made it.
 type Array interface {
 	Shape() Shape
 }
@@ -217,7 +217,8 @@ type Conv struct {
 	Pad    Padding // zeros around the source
 	ReLU   bool    // forward only
 	// Frozen promises that weights and bias do not change after the first
-	// launch, so that a device may keep them in the layout that it likes best.
+	// launch of any kernel that was promised so, so that a device may keep them
+	// in the layout that it likes best, for all such kernels.
 	Frozen bool
 }
 

@@ -1,6 +1,6 @@
-/* Kernels of our own beside oneDNN's: everything that moves memory rather than
-   multiplying it. Built once per instruction set (avx512, avx2, base) from
-   kernels_impl.h and chosen at run time through the table sn_kernels.
+/* Kernels of our own beside oneDNN's convolutions. Built once per instruction
+   set (avx512_bf16, avx512, avx2, base) from kernels_impl.h and chosen at run
+   time through the table sn_kernels.
 
    Activations come in two layouts, told apart by blk:
      blk 1       plain N, C, H, W (maps with at most 4 channels: images)

@@ -1,10 +1,10 @@
 /* All kernels, for one instruction set: the file that includes this sets BLK,
-   the lanes of the blocked layout, and NAME, and its target pragma above it. A
-   file with ACT_BF16 holds the kernels for blocked maps in bfloat16, and sets
-   SN_PLAIN to the table for all else.
+   the lanes of the blocked layout, SN_NAME and SN_TABLE, and its target pragma
+   above it. A file with ACT_BF16 holds the kernels for blocked maps in bfloat16,
+   and sets SN_PLAIN to the table for all else.
 
    Most kernels see a map as spans. A span is what one image has of one channel
-   (blk 1) or of one block of channels (blk BLK): contiguous floats, taken BLK
+   (blk 1) or of one block of channels (blk BLK): contiguous elements, taken BLK
    at a time. A vector of per-channel parameters belongs to each span: the same
    value in all lanes with blk 1, so that both layouts share their loops.
 

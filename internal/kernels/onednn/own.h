@@ -1,5 +1,5 @@
-/* Convolutions of our own. Each one reads its source through sn_read (see
-   kernels.Read), so that norm, ReLU, upsampling and padding cost no pass over
+/* Convolutions of our own. Each one reads its source as kernels.Read says
+   (own_fetch.h), so that norm, ReLU, upsampling and padding cost no pass over
    memory of their own, and can take the statistics of its result while that is
    in the caches. Each table of kernels.h has a list of them, the best first. */
 #ifndef STYLENET_OWN_H

@@ -1,4 +1,4 @@
-/* Direct convolutions of our own: any small kernel, any stride. The source is
+/* Direct convolutions of our own: small kernels, strides 1 and 2. The source is
    fetched into a tile of the second-level cache, normalised and padded, and
    read from there: with broadcasts for blocks of channels of the result, or, for
    results of few channels, in whole blocks whose lanes are added up at the end.

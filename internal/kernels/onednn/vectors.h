@@ -1,6 +1,6 @@
 /* What all kernels of one instruction set and precision share: vectors, the
    elements of feature maps, and how maps are cut for the threads. The file that
-   includes this  */
+   includes this has set BLK, and ACT_BF16 where blocked maps are bfloat16. */
 #ifndef STYLENET_VECTORS_H
 #define STYLENET_VECTORS_H
 #include <math.h>
@@ -191,10 +191,10 @@ INLINE vf square_root(vf x) {
 }
 
 /* MAP stores expr, an expression over AT(pointer), to n floats or elements of
-   dst; dst may be one of the pointers, which may be of both kinds. SUM adds the lanes of expr over n floats to
-   lane_sums; it adds in float32 over short runs only, so that the
-   error does not grow with n. Past the end AT reads zeros, for which expr must
-   be zero in a SUM. */
+   dst; dst may be one of the pointers, which may be of both kinds. SUM adds the
+   lanes of expr over n of them to lane_sums; it adds in float32 over short runs
+   only, so that the error does not grow with n. Past the end AT reads zeros,
+   for which expr must be zero in a SUM. */
 #define AT(p) (k_ == BLK ? OF(p, load)((p) + i_) : OF(p, load_part)((p) + i_, k_))
 #define MAP(dst, n, streamed, expr)                                              \
     do {                                                                         \
