@@ -39,7 +39,7 @@ type Options struct {
 	// DefaultMemory. A picture whose feature maps do not fit is run by strips,
 	// with statistics of the whole picture, and as much of the maps as does not
 	// fit is kept in temporary files. The result is the same but for rounding:
-	// no value differs by more than 1.
+	// in float32 no value differs by more than 1.
 	Memory int64
 	// Rows runs every picture by strips of so many rows of the result. 0 leaves
 	// the choice to the memory.
