@@ -337,9 +337,10 @@ func (s *Strips) Run(ctx context.Context, read, write Rows, progress func(float6
 	s.buffer = make([]float32, room)
 	defer func() {
 		for _, st := range r.stores {
-			err = errors.Join(err, st.close())
+			st.giveBack()
 		}
-		s.buffer, s.pool.free = nil, nil
+		err = errors.Join(err, s.pool.close())
+		s.buffer, s.pool = nil, pool{}
 	}()
 	for _, p := range s.passes {
 		if err := r.pass(p); err != nil {
@@ -364,7 +365,7 @@ func (r *stripsRun) pass(p pass) (err error) {
 	size := r.b.size(step.Output)
 	var keep *store
 	if r.stored[step.Output] {
-		if keep, err = r.newStore(size, p.inFile); err != nil {
+		if keep, err = r.pool.newStore(size, p.inFile); err != nil {
 			return err
 		}
 		r.stores[step.Output] = keep
@@ -402,20 +403,10 @@ func (r *stripsRun) pass(p pass) (err error) {
 		}
 	}
 	for _, v := range p.free {
-		err := r.stores[v].close()
+		r.stores[v].giveBack()
 		delete(r.stores, v)
-		if err != nil {
-			return err
-		}
 	}
 	return nil
-}
-
-func (r *stripsRun) newStore(size networks.Size, inFile bool) (*store, error) {
-	if inFile {
-		return newFileStore(size)
-	}
-	return r.pool.newStore(size), nil
 }
 
 // strip is a program bound for some rows.
