@@ -63,8 +63,8 @@ def count(binary, command, names):
         p = subprocess.run([*valgrind, binary, *words, '--threads', '1'], text=True, capture_output=True, env={**os.environ, **ENV}, cwd=folder)
     found = re.search(r'I +refs: +([\d,]+)', p.stderr)
     if p.returncode or not found:
-        said = [l for l in p.stderr.splitlines() if not l.startswith('==')]
-        raise Failed((said or p.stderr.splitlines() or ['nothing was said'])[0])
+        said = [l for l in p.stderr.splitlines() if not re.match(r'(==|--)\d+(==|--)', l)]
+        raise Failed(f'exit status {p.returncode}: {" ".join(said[:3])}'.strip())
     return int(found[1].replace(',', ''))
 
 
@@ -173,7 +173,7 @@ def main():
             change = f'{percent:+.2f}%'
             if percent > a.limit:
                 worse.append(f'{r["workload"]} ({change})')
-        elif 'old' in r:
+        elif 'new' not in r:
             worse.append(f'{r["workload"]} (fails)')
         print(f'| {r["workload"]} | {cells[0]} | {cells[1]} | {change} |')
     print(f'regress: {time.time() - start:.0f} s', file=sys.stderr)
