@@ -115,18 +115,6 @@ typedef struct sn_kernels {
     void (*adam)(float *p, const float *g, float *m, float *v, size_t count, const float *squared_norm,
                  const sn_adam_params *a);
 
-    /* ---- weight shuffles for convolutions ---- */
-    /* (o,i,kh,kw) -> (i,o,kh,kw) with both kernel axes reversed */
-    void (*flip)(float *dst, const float *w, int o, int i, int kh, int kw);
-    /* (o,i,kh,kw) -> (4*o,i,kh+1,kw+1): output channel (dy*2+dx)*o+c computes
-       channel c of the pixel (2y+dy, 2x+dx) as a stride-2 convolution; zeros
-       elsewhere */
-    void (*expand)(float *dst, const float *w, int o, int i, int kh, int kw);
-    /* the result of such a convolution, 4*o channels of ceil(h/2) x ceil(w/2)
-       in blocked layout (src), to plain (n,o,h,w) (d), plus bias (or NULL),
-       with relu if set */
-    void (*scatter)(float *dst, const float *src, const float *bias, sn_dims d, int relu);
-
     const struct sn_own_conv *const *own; /* convolutions of our own, the best first: own.h */
     int owns;
     const struct sn_own_wgrad *const *own_wgrad; /* gradients for the weights of such */

@@ -1038,45 +1038,6 @@ static void k_adam(float *p, const float *g, float *m, float *v, size_t count, c
     }
 }
 
-/* ---- weight shuffles ---- */
-
-static void k_flip(float *dst, const float *w, int o, int i, int kh, int kw) {
-    const size_t k = (size_t)kh * kw;
-    for (int a = 0; a < i; a++)
-        for (int b = 0; b < o; b++)
-            for (size_t t = 0; t < k; t++) *dst++ = w[((size_t)b * i + a) * k + (k - 1 - t)];
-}
-
-static void k_expand(float *dst, const float *w, int o, int i, int kh, int kw) {
-    const size_t row = kw + 1, map = row * (kh + 1);
-    memset(dst, 0, 4 * (size_t)o * i * map * sizeof *dst);
-    for (int q = 0; q < 4; q++)
-        for (size_t m = 0; m < (size_t)o * i; m++)
-            for (int y = 0; y < kh; y++)
-                memcpy(dst + ((size_t)q * o * i + m) * map + (y + q / 2) * row + q % 2, w + (m * kh + y) * kw,
-                       kw * sizeof *dst);
-}
-
-static void k_scatter(float *dst, const float *src, const float *bias, sn_dims d, int relu) {
-    const int h = (d.h + 1) / 2, w = (d.w + 1) / 2, nb = (4 * d.c + BLK - 1) / BLK;
-    const size_t rows = (size_t)d.n * d.c * d.h;
-#pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *d.w))
-    for (size_t r = 0; r < rows; r++) {
-        const int y = (int)(r % d.h), c = (int)(r / d.h % d.c);
-        const size_t image = r / d.h / d.c;
-        const float b = bias ? bias[c] : 0;
-        float *out = dst + r * d.w;
-        for (int dx = 0; dx < 2; dx++) {
-            const int channel = (y % 2 * 2 + dx) * d.c + c;
-            const float *in = src + ((image * nb + channel / BLK) * h + y / 2) * w * BLK + channel % BLK;
-            for (int x = dx; x < d.w; x += 2, in += BLK) {
-                const float v = *in + b;
-                out[x] = relu && v <= 0 ? 0 : v;
-            }
-        }
-    }
-}
-
 #include "own_list.h"
 
 const sn_kernels SN_TABLE = {
@@ -1113,9 +1074,6 @@ const sn_kernels SN_TABLE = {
     .tv_backward = k_tv_backward,
     .squared_norm = k_squared_norm,
     .adam = k_adam,
-    .flip = k_flip,
-    .expand = k_expand,
-    .scatter = k_scatter,
     .own = own_list,
     .owns = sizeof own_list / sizeof *own_list,
     .own_wgrad = own_wgrad_list,

@@ -124,15 +124,12 @@ struct sn_conv {
     dnnl_primitive_t prim;
     tensor src, wei, dst;
     dnnl_memory_t bias, scratchpad;
-    size_t scratchpad_offset, shuffle_offset, widen_offset, expand_offset, wide_offset, total;
+    size_t scratchpad_offset, widen_offset, total;
     float *packed; /* frozen weights */
     size_t packed_bytes;
     int is_packed;
-    int flipped;   /* backward data as a forward convolution with flipped weights */
-    int expanded;  /* 2x2 pixels at a time as channels of a stride-2 convolution */
-    int weight_dims[4]; /* of the caller's weights */
     int widened;        /* the primitive sees whole blocks of channels: */
-    int wide_o, wide_i; /* these dimensions of the weights, flipped ones after the flip */
+    int wide_o, wide_i; /* these dimensions of the weights */
 };
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -283,71 +280,46 @@ static int build(sn_conv *c) {
     const sn_conv_spec *s = &c->spec;
     int blk = c->e->k->blk;
     sn_dims src = s->src, dst = s->dst;
-    int what = s->what, kh = s->kh, kw = s->kw, stride = s->stride, bias = s->bias, relu = s->relu;
-    sn_border pad = s->pad;
-    c->weight_dims[0] = dst.c, c->weight_dims[1] = src.c, c->weight_dims[2] = kh, c->weight_dims[3] = kw;
-
-    /* Maps of few channels waste the lanes of a blocked layout. The gradient
-       for the source of a stride-1 convolution is a convolution of ddst with
-       flipped weights, for which such maps are cheap as the source. */
-    if (what == SN_CONV_BACKWARD_DATA && stride == 1 && (src.blk == 1 || dst.blk == 1) &&
-        pad.top < kh && pad.bottom < kh && pad.left < kw && pad.right < kw) {
-        sn_dims t = src;
-        src = dst, dst = t;
-        pad = (sn_border){kh - 1 - pad.top, kh - 1 - pad.bottom, kw - 1 - pad.left, kw - 1 - pad.right};
-        what = SN_CONV_FORWARD;
-        c->flipped = 1;
-    }
+    const int what = s->what;
     /* oneDNN has no fast kernels for maps of less than a block of channels in
        blocked layout. Their padding lanes are zero, so it may take them for
        channels, with weights of zero. */
     c->wide_o = dst.c, c->wide_i = src.c;
     if (src.blk != 1 && src.c < blk) src.c = c->wide_i = blk, c->widened = 1;
     if (dst.blk != 1 && dst.c < blk) dst.c = c->wide_o = blk, c->widened = 1;
-    /* A result of at most 4 channels uses few of the lanes: compute 2x2 pixels
-       of it as 4 times the channels of a stride-2 convolution. */
-    sn_dims out = dst;
-    if (what == SN_CONV_FORWARD && stride == 1 && dst.blk == 1 && dst.h > 1 && dst.w > 1 && src.blk != 1) {
-        c->expanded = 1;
-        out = (sn_dims){dst.n, 4 * dst.c, (dst.h + 1) / 2, (dst.w + 1) / 2, blk};
-        pad.bottom += dst.h % 2, pad.right += dst.w % 2;
-        kh++, kw++, stride = 2;
-        bias = relu = 0; /* the scatter adds them */
-    }
 
     geometry g = {0};
     set4(g.src, src.n, src.c, src.h, src.w);
-    set4(g.dst, out.n, out.c, out.h, out.w);
-    set4(g.wei, out.c, src.c, kh, kw);
-    g.bias[0] = out.c;
-    g.strides[0] = g.strides[1] = stride;
-    g.pad_l[0] = pad.top, g.pad_l[1] = pad.left, g.pad_r[0] = pad.bottom, g.pad_r[1] = pad.right;
+    set4(g.dst, dst.n, dst.c, dst.h, dst.w);
+    set4(g.wei, dst.c, src.c, s->kh, s->kw);
+    g.bias[0] = dst.c;
+    g.strides[0] = g.strides[1] = s->stride;
+    g.pad_l[0] = s->pad.top, g.pad_l[1] = s->pad.left, g.pad_r[0] = s->pad.bottom, g.pad_r[1] = s->pad.right;
     md_t user_src = {0}, user_wei = {0}, user_dst = {0};
     /* With maps in bfloat16 the primitive reads nothing else. Its result is
-       float where it is not such a map: weights' gradients, plain maps, and
-       what the scatter makes plain. */
+       float where it is not such a map: weights' gradients and plain maps. */
     dnnl_data_type_t half = c->e->k->size == 2 ? dnnl_bf16 : dnnl_f32;
     /* Kernel columns that see nothing but the border get numbers at random from
        oneDNN 2.6's bfloat16. */
-    if (what == SN_CONV_BACKWARD_WEIGHTS && src.w < kw) half = dnnl_f32;
-    dnnl_data_type_t out_type = c->expanded ? dnnl_f32 : type_of(c, out.blk);
+    if (what == SN_CONV_BACKWARD_WEIGHTS && src.w < s->kw) half = dnnl_f32;
+    dnnl_data_type_t out_type = type_of(c, dst.blk);
     g.src_type = what == SN_CONV_BACKWARD_DATA ? type_of(c, src.blk) : half;
     g.wei_type = what == SN_CONV_BACKWARD_WEIGHTS ? dnnl_f32 : half;
     g.dst_type = what == SN_CONV_FORWARD ? out_type : half;
     TRY(md_make(&user_src, 4, g.src, type_of(c, src.blk), tag_of(src.blk)));
     TRY(md_make(&user_wei, 4, g.wei, dnnl_f32, dnnl_oihw));
-    TRY(md_make(&user_dst, 4, g.dst, out_type, tag_of(out.blk)));
+    TRY(md_make(&user_dst, 4, g.dst, out_type, tag_of(dst.blk)));
 
     dnnl_primitive_desc_t pd = NULL;
     int status = dnnl_unimplemented;
     /* First the caller's layouts, Winograd before direct; then any layout for
        plain maps, which oneDNN's fast kernels do not all take. */
     for (int any = 0; any < 2 && status; any++)
-        for (int winograd = !s->exact && half == dnnl_f32 && kh == 3 && kw == 3 && stride == 1 && !any; winograd >= 0 && status; winograd--) {
+        for (int winograd = !s->exact && half == dnnl_f32 && s->kh == 3 && s->kw == 3 && s->stride == 1 && !any; winograd >= 0 && status; winograd--) {
             g.src_tag = any && src.blk == 1 ? dnnl_format_tag_any : tag_of(src.blk);
-            g.dst_tag = any && out.blk == 1 ? dnnl_format_tag_any : tag_of(out.blk);
-            if (!any && !winograd && out.blk == 1) g.dst_tag = dnnl_format_tag_any;
-            status = make_pd(&pd, c, what, &g, bias, relu, winograd);
+            g.dst_tag = any && dst.blk == 1 ? dnnl_format_tag_any : tag_of(dst.blk);
+            if (!any && !winograd && dst.blk == 1) g.dst_tag = dnnl_format_tag_any;
+            status = make_pd(&pd, c, what, &g, s->bias, s->relu, winograd);
         }
     TRY(status);
 
@@ -359,12 +331,12 @@ static int build(sn_conv *c) {
     status = bind(c, &c->src, REF(user_src), own_src, what != SN_CONV_BACKWARD_DATA, 0);
     if (!status) status = bind(c, &c->wei, REF(user_wei), own_wei, !weights_out, keep);
     if (!status) status = bind(c, &c->dst, REF(user_dst), own_dst, what != SN_CONV_FORWARD, 0);
-    if (!status && keep && (c->wei.reorder || c->flipped || c->widened || c->expanded)) {
+    if (!status && keep && (c->wei.reorder || c->widened)) {
         c->packed_bytes = md_size(own_wei);
         c->packed = sn_alloc(c->packed_bytes);
         if (!c->packed) status = OUT_OF_MEMORY;
     }
-    if (!status && bias) {
+    if (!status && s->bias) {
         md_t b = {0};
         status = md_make(&b, 1, g.bias, dnnl_f32, dnnl_x);
         if (!status) status = dnnl_memory_create(&c->bias, REF(b), c->e->engine, DNNL_MEMORY_NONE);
@@ -382,13 +354,7 @@ static int build(sn_conv *c) {
     md_free(user_src), md_free(user_wei), md_free(user_dst);
     TRY(status);
 
-    size_t plain = (size_t)dst.c * src.c * s->kh * s->kw * sizeof(float);
-    if (c->flipped) c->shuffle_offset = reserve(c, plain);
-    if (c->widened) c->widen_offset = reserve(c, plain);
-    if (c->expanded) {
-        c->expand_offset = reserve(c, (size_t)out.c * src.c * kh * kw * sizeof(float));
-        c->wide_offset = reserve(c, sn_count(out) * sizeof(float));
-    }
+    if (c->widened) c->widen_offset = reserve(c, (size_t)dst.c * src.c * s->kh * s->kw * sizeof(float));
     return grow(c->e, c->total);
 }
 
@@ -444,24 +410,12 @@ static void copy_weights(float *dst, int dst_i, const float *src, int src_i, int
 
 static int feed_weights(sn_conv *c, float *w) {
     if (c->is_packed) return 0;
-    char *scratch = c->e->scratch;
-    int o = c->weight_dims[0], i = c->weight_dims[1], kh = c->weight_dims[2], kw = c->weight_dims[3];
-    if (c->flipped) {
-        float *f = (float *)(scratch + c->shuffle_offset);
-        c->e->k->plain->flip(f, w, o, i, kh, kw);
-        w = f;
-        int t = o;
-        o = i, i = t;
-    }
+    const sn_conv_spec *s = &c->spec;
     if (c->widened) {
-        float *x = (float *)(scratch + c->widen_offset);
-        memset(x, 0, (size_t)c->wide_o * c->wide_i * kh * kw * sizeof(float));
-        copy_weights(x, c->wide_i, w, i, o, i, kh * kw);
-        w = x, o = c->wide_o, i = c->wide_i;
-    }
-    if (c->expanded) {
-        float *x = (float *)(scratch + c->expand_offset);
-        c->e->k->plain->expand(x, w, o, i, kh, kw);
+        const int kernel = s->kh * s->kw;
+        float *x = (float *)(c->e->scratch + c->widen_offset);
+        memset(x, 0, (size_t)c->wide_o * c->wide_i * kernel * sizeof(float));
+        copy_weights(x, c->wide_i, w, s->src.c, s->dst.c, s->src.c, kernel);
         w = x;
     }
     if (!c->packed) return feed(c, &c->wei, w, 1);
@@ -479,13 +433,10 @@ static int feed_weights(sn_conv *c, float *w) {
 
 int sn_conv_run(sn_conv *c, void *src, void *w, void *b, void *dst) {
     const sn_conv_spec *s = &c->spec;
-    void *in = src, *out = dst, *result = dst;
-    if (c->flipped) in = dst, out = src, result = src;
-    if (c->expanded) out = c->e->scratch + c->wide_offset;
-    int what = c->flipped ? SN_CONV_FORWARD : s->what;
+    const int what = s->what;
 
-    TRY(feed(c, &c->src, in, what != SN_CONV_BACKWARD_DATA));
-    TRY(feed(c, &c->dst, out, what != SN_CONV_FORWARD));
+    TRY(feed(c, &c->src, src, what != SN_CONV_BACKWARD_DATA));
+    TRY(feed(c, &c->dst, dst, what != SN_CONV_FORWARD));
     float *dw = c->widened ? (float *)(c->e->scratch + c->widen_offset) : w;
     if (what == SN_CONV_BACKWARD_WEIGHTS)
         TRY(feed(c, &c->wei, dw, 0));
@@ -507,9 +458,8 @@ int sn_conv_run(sn_conv *c, void *src, void *w, void *b, void *dst) {
 
     if (what == SN_CONV_BACKWARD_WEIGHTS && c->wei.reorder) TRY(reorder(c, &c->wei, 0));
     if (what == SN_CONV_BACKWARD_WEIGHTS && c->widened)
-        copy_weights(w, c->weight_dims[1], dw, c->wide_i, c->weight_dims[0], c->weight_dims[1], s->kh * s->kw);
+        copy_weights(w, s->src.c, dw, c->wide_i, s->dst.c, s->src.c, s->kh * s->kw);
     if (what == SN_CONV_BACKWARD_DATA && c->src.reorder) TRY(reorder(c, &c->src, 0));
     if (what == SN_CONV_FORWARD && c->dst.reorder) TRY(reorder(c, &c->dst, 0));
-    if (c->expanded) c->e->k->plain->scatter(result, out, s->bias ? b : NULL, c->flipped ? s->src : s->dst, s->relu);
     return dnnl_stream_wait(c->e->stream);
 }
