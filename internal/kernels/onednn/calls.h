@@ -52,10 +52,10 @@ static inline size_t own_scratch_bytes(const sn_kernels *k, int i, const sn_own_
 static inline void own_pack(const sn_kernels *k, int i, const sn_own_spec *s, void *packed, const void *w) { k->own[i]->pack(s, packed, w); }
 static inline void own_run(const sn_kernels *k, int i, const sn_own_spec *s, const sn_own_args *a) { k->own[i]->run(s, a); }
 /* The first gradient for weights that takes s, or -1. */
-static inline int own_wgrad_find(const sn_kernels *k, const sn_own_spec *s) {
+static inline int own_wgrad_find(const sn_kernels *k, const sn_own_spec *s, int exact) {
     for (int i = 0; i < k->own_wgrads; i++)
-        if (k->own_wgrad[i]->takes(s)) return i;
+        if (!(exact && k->own_wgrad[i]->approximate) && k->own_wgrad[i]->takes(s)) return i;
     return -1;
 }
 static inline size_t own_wgrad_scratch_bytes(const sn_kernels *k, int i, const sn_own_spec *s, int threads) { return k->own_wgrad[i]->scratch_bytes(s, threads); }
-static inline void own_wgrad_run(const sn_kernels *k, int i, const sn_own_spec *s, const sn_own_args *a, const void *ddst, float *dw, float *db) { k->own_wgrad[i]->run(s, a, ddst, dw, db); }
+static inline void own_wgrad_run(const sn_kernels *k, int i, const sn_own_spec *s, const sn_own_args *a, const void *ddst, float *dw) { k->own_wgrad[i]->run(s, a, ddst, dw); }

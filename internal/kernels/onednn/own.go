@@ -80,7 +80,7 @@ func (d *Device) own(spec C.sn_own_spec, dst, src, w, bias *array, frozen bool, 
 // ownWeights binds the first of our own gradients for weights that takes the
 // convolution spec, or returns nil where none does.
 func (d *Device) ownWeights(spec C.sn_own_spec, dw, db, ddst, src *array) (kernels.Kernel, error) {
-	i := C.own_wgrad_find(d.table, &spec)
+	i := C.own_wgrad_find(d.table, &spec, flag(d.options.Exact))
 	if i < 0 {
 		return nil, nil
 	}
@@ -91,7 +91,10 @@ func (d *Device) ownWeights(spec C.sn_own_spec, dw, db, ddst, src *array) (kerne
 			return err
 		}
 		a := C.sn_own_args{src: src.data, scratch: scratch}
-		C.own_wgrad_run(d.table, i, &spec, &a, ddst.data, (*C.float)(dw.data), (*C.float)(db.data))
+		C.own_wgrad_run(d.table, i, &spec, &a, ddst.data, (*C.float)(dw.data))
+		if db.data != nil {
+			C.call_bias_backward(ddst.table, db.data, ddst.data, ddst.dims)
+		}
 		return nil
 	})
 }

@@ -49,10 +49,11 @@ typedef struct sn_own_conv {
    way. Sums are taken over parts that the shapes alone decide. */
 typedef struct sn_own_wgrad {
     const char *name;
-    int (*takes)(const sn_own_spec *s); /* that of the convolution; bias: db is wanted */
+    int approximate; /* not for --exact */
+    int (*takes)(const sn_own_spec *s); /* that of the convolution */
     size_t (*scratch_bytes)(const sn_own_spec *s, int threads);
     /* Of a the source, scale, shift and scratch are used. ddst has the dims of
-       s->dst; dw is (dst.c, src.c, kh, kw), db has dst.c values or is NULL. */
-    void (*run)(const sn_own_spec *s, const sn_own_args *a, const void *ddst, float *dw, float *db);
+       s->dst; dw is (dst.c, src.c, kh, kw). */
+    void (*run)(const sn_own_spec *s, const sn_own_args *a, const void *ddst, float *dw);
 } sn_own_wgrad;
 #endif

@@ -23,7 +23,7 @@
 
 typedef struct {
     int parts, cols, in_pitch, blocks;
-    size_t tile, other, row, sums, biases; /* bytes: the tiles and a row of a thread, the sums of a part */
+    size_t tile, other, row, sums; /* bytes: the tiles and a row of a thread, the sums of a part */
 } wgrad_plan;
 
 static size_t wgrad_aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -40,7 +40,6 @@ static wgrad_plan wgrad_cut(const sn_own_spec *s) {
     p.tile = wgrad_aligned((size_t)spans(s->src) * in_rows * p.in_pitch * (few_out ? vector : sizeof(float)));
     p.other = DOT2 ? wgrad_aligned((size_t)WGRAD_ROWS * spans(s->dst) * (p.cols + BLK) * (few_out ? sizeof(float) : vector)) : 0;
     p.sums = wgrad_aligned((size_t)p.blocks * s->kh * s->kw * (few_out ? s->dst.c : s->src.c) * vector);
-    p.biases = wgrad_aligned(spans(s->dst) * BLK * sizeof(double));
     return p;
 }
 
@@ -52,7 +51,7 @@ static int wgrad_takes(const sn_own_spec *s) {
 
 static size_t wgrad_scratch_bytes(const sn_own_spec *s, int threads) {
     const wgrad_plan p = wgrad_cut(s);
-    return threads * (p.tile + p.other + p.row) + p.parts * (p.sums + p.biases);
+    return threads * (p.tile + p.other + p.row) + p.parts * p.sums;
 }
 
 /* A tile of the result and what it reads. */
@@ -87,26 +86,12 @@ INLINE const char *wgrad_row(const sn_own_spec *s, const void *ddst, wgrad_tile 
     return (const char *)ddst + at * (s->dst.blk == 1 ? sizeof(float) : BLK * sizeof(act));
 }
 
-/* The sums of a tile of the gradient of the result, for the bias. */
-static void wgrad_bias(const sn_own_spec *s, const void *ddst, wgrad_tile t, double *sums) {
-    for (int g = 0; g < spans(s->dst); g++)
-        for (int y = 0; y < t.rows; y++) {
-            const char *row = wgrad_row(s, ddst, t, g, y);
-            vf sum = {};
-            float f[BLK];
-            if (s->dst.blk == 1)
-                for (int x = 0; x < t.cols; x += BLK) sum += load_part((const float *)row + x, least(BLK, t.cols - x));
-            else
-                for (int x = 0; x < t.cols; x++) sum += load_act((const act *)row + (size_t)x * BLK);
-            store(f, sum);
-            for (int l = 0; l < BLK; l++) sums[s->dst.blk == 1 ? g : g * BLK + l] += f[l];
-        }
-}
-
-/* A result of few channels: adds the products of a tile to sums, vectors
-   [block][ky][kx][channel of the result]. other: rows of words. */
-INLINE void wgrad_few_out(const sn_own_spec *s, const wgrad_plan *p, wgrad_tile t, const char *tile, const char *const *other,
-                          float *sums, const int few) {
+/* Adds the products of a tile to sums, vectors [block][ky][kx][few channel].
+   other: rows of the result, words of pixels where it has few channels, and
+   vectors of words where the source has few. */
+INLINE void wgrad_multiply(const sn_own_spec *s, const wgrad_plan *p, wgrad_tile t, const char *tile, const char *const *other,
+                           float *sums, const int few, const int few_out) {
+    const size_t line = (size_t)(WGRAD_ROWS - 1 + s->kh) * p->in_pitch, pixel = few_out ? 4 * BLK : 4 / PER_WORD;
     for (int g = 0; g < p->blocks; g++)
         for (int ky = 0; ky < s->kh; ky++)
             for (int kx = 0; kx < WGRAD_WIDTH; kx += WGRAD_TAPS, sums += WGRAD_TAPS * few * BLK) {
@@ -114,74 +99,43 @@ INLINE void wgrad_few_out(const sn_own_spec *s, const wgrad_plan *p, wgrad_tile 
 #pragma GCC unroll 9
                 for (int k = 0; k < WGRAD_TAPS; k++)
 #pragma GCC unroll 3
-                    for (int o = 0; o < few; o++) acc[k][o] = load(sums + (k * few + o) * BLK);
+                    for (int f = 0; f < few; f++) acc[k][f] = load(sums + (k * few + f) * BLK);
                 for (int y = 0; y < t.rows; y++) {
-                    const float *x = (const float *)tile + (((size_t)g * (WGRAD_ROWS - 1 + s->kh) + y + ky) * p->in_pitch + kx) * BLK;
+                    const char *x = tile + ((few_out ? g * line : 0) + (size_t)(y + ky) * p->in_pitch + kx) * pixel;
                     const char *d[WGRAD_MAX_FEW];
 #pragma GCC unroll 3
-                    for (int o = 0; o < few; o++) d[o] = other[o * WGRAD_ROWS + y];
-                    for (int c = 0; c < t.cols; c += PER_WORD, x += PER_WORD * BLK) {
+                    for (int f = 0; f < few; f++) d[f] = other[(few_out ? f : g) * WGRAD_ROWS + y];
+                    for (int c = 0; c < t.cols; c += PER_WORD, x += PER_WORD * pixel) {
                         vf v[WGRAD_MAX_FEW];
 #pragma GCC unroll 3
-                        for (int o = 0; o < few; o++) v[o] = broadcast_word(d[o] + c * (4 / PER_WORD));
-#pragma GCC unroll 9
-                        for (int k = 0; k < WGRAD_TAPS; k++) {
-                            const vf pixel = load(x + k * BLK);
-#pragma GCC unroll 3
-                            for (int o = 0; o < few; o++) acc[k][o] = multiply_add(acc[k][o], pixel, v[o]);
-                        }
-                    }
-                }
-#pragma GCC unroll 9
-                for (int k = 0; k < WGRAD_TAPS; k++)
-#pragma GCC unroll 3
-                    for (int o = 0; o < few; o++) store(sums + (k * few + o) * BLK, acc[k][o]);
-            }
-}
-
-/* A source of few channels: [block][ky][kx][channel of the source]. other: rows of
-   vectors. */
-INLINE void wgrad_few_in(const sn_own_spec *s, const wgrad_plan *p, wgrad_tile t, const char *tile, const char *const *other,
-                         float *sums, const int few) {
-    for (int g = 0; g < p->blocks; g++)
-        for (int ky = 0; ky < s->kh; ky++)
-            for (int kx = 0; kx < WGRAD_WIDTH; kx += WGRAD_TAPS, sums += WGRAD_TAPS * few * BLK) {
-                vf acc[WGRAD_TAPS][WGRAD_MAX_FEW];
-#pragma GCC unroll 9
-                for (int k = 0; k < WGRAD_TAPS; k++)
-#pragma GCC unroll 3
-                    for (int i = 0; i < few; i++) acc[k][i] = load(sums + (k * few + i) * BLK);
-                for (int y = 0; y < t.rows; y++) {
-                    const size_t channel = (size_t)(WGRAD_ROWS - 1 + s->kh) * p->in_pitch * (4 / PER_WORD);
-                    const char *x = tile + ((size_t)(y + ky) * p->in_pitch + kx) * (4 / PER_WORD);
-                    const float *d = (const float *)other[g * WGRAD_ROWS + y];
-                    for (int c = 0; c < t.cols; c += PER_WORD, d += BLK, x += 4) {
-                        const vf v = load(d);
+                        for (int f = 0; f < few; f++)
+                            v[f] = few_out ? broadcast_word(d[f] + c * (4 / PER_WORD)) : load((const float *)d[0] + c / PER_WORD * BLK);
 #pragma GCC unroll 9
                         for (int k = 0; k < WGRAD_TAPS; k++)
 #pragma GCC unroll 3
-                            for (int i = 0; i < few; i++)
-                                acc[k][i] = multiply_add(acc[k][i], broadcast_word(x + i * channel + k * (4 / PER_WORD)), v);
+                            for (int f = 0; f < few; f++)
+                                acc[k][f] = multiply_add(acc[k][f], few_out ? load((const float *)(x + k * pixel))
+                                                                            : broadcast_word(x + f * line * pixel + k * pixel), v[f]);
                     }
                 }
 #pragma GCC unroll 9
                 for (int k = 0; k < WGRAD_TAPS; k++)
 #pragma GCC unroll 3
-                    for (int i = 0; i < few; i++) store(sums + (k * few + i) * BLK, acc[k][i]);
+                    for (int f = 0; f < few; f++) store(sums + (k * few + f) * BLK, acc[k][f]);
             }
 }
 
-#define WGRAD(name, kernel, few)                                                                                  \
-    static __attribute__((noinline)) void name(const sn_own_spec *s, const wgrad_plan *p, wgrad_tile t,          \
-                                               const char *tile, const char *const *other, float *sums) {        \
-        kernel(s, p, t, tile, other, sums, few);                                                                  \
+#define WGRAD(name, few, few_out)                                                                         \
+    static __attribute__((noinline)) void name(const sn_own_spec *s, const wgrad_plan *p, wgrad_tile t,  \
+                                               const char *tile, const char *const *other, float *sums) { \
+        wgrad_multiply(s, p, t, tile, other, sums, few, few_out);                                        \
     }
-WGRAD(wgrad_out_1, wgrad_few_out, 1)
-WGRAD(wgrad_out_2, wgrad_few_out, 2)
-WGRAD(wgrad_out_3, wgrad_few_out, 3)
-WGRAD(wgrad_in_1, wgrad_few_in, 1)
-WGRAD(wgrad_in_2, wgrad_few_in, 2)
-WGRAD(wgrad_in_3, wgrad_few_in, 3)
+WGRAD(wgrad_out_1, 1, 1)
+WGRAD(wgrad_out_2, 2, 1)
+WGRAD(wgrad_out_3, 3, 1)
+WGRAD(wgrad_in_1, 1, 0)
+WGRAD(wgrad_in_2, 2, 0)
+WGRAD(wgrad_in_3, 3, 0)
 #undef WGRAD
 
 static void wgrad_one_tile(const sn_own_spec *s, const sn_own_args *a, const wgrad_plan *p, const void *ddst, wgrad_tile t,
@@ -216,7 +170,7 @@ static void wgrad_one_tile(const sn_own_spec *s, const sn_own_args *a, const wgr
         (s->src.c == 1 ? wgrad_in_1 : s->src.c == 2 ? wgrad_in_2 : wgrad_in_3)(s, p, t, tile, other, sums);
 }
 
-static void wgrad_run(const sn_own_spec *s, const sn_own_args *a, const void *ddst, float *dw, float *db) {
+static void wgrad_run(const sn_own_spec *s, const sn_own_args *a, const void *ddst, float *dw) {
     const wgrad_plan p = wgrad_cut(s);
     const int few_out = s->dst.blk == 1, few = few_out ? s->dst.c : s->src.c, lines = s->dst.n * s->dst.h;
 #pragma omp parallel
@@ -227,33 +181,27 @@ static void wgrad_run(const sn_own_spec *s, const sn_own_args *a, const void *dd
         char *parts = (char *)a->scratch + threads * mine;
 #pragma omp for schedule(static)
         for (int part = 0; part < p.parts; part++) {
-            float *sums = (float *)(parts + part * (p.sums + p.biases));
-            double *biases = (double *)((char *)sums + p.sums);
-            memset(sums, 0, p.sums + p.biases);
+            float *sums = (float *)(parts + part * p.sums);
+            memset(sums, 0, p.sums);
             const int end = (int)((size_t)lines * (part + 1) / p.parts);
             for (int y = (int)((size_t)lines * part / p.parts), rows; y < end; y += rows) {
                 rows = (int)least(least(WGRAD_ROWS, end - y), s->dst.h - y % s->dst.h);
                 for (int x = 0; x < s->dst.w; x += p.cols) {
                     const wgrad_tile t = {y / s->dst.h, y % s->dst.h, x, rows, (int)least(p.cols, s->dst.w - x)};
                     wgrad_one_tile(s, a, &p, ddst, t, tile, words, row, sums);
-                    if (db) wgrad_bias(s, ddst, t, biases);
                 }
             }
         }
 #pragma omp for schedule(static)
-        for (int o = 0; o < s->dst.c; o++) {
+        for (int o = 0; o < s->dst.c; o++)
             for (int i = 0; i < s->src.c; i++)
                 for (int k = 0; k < s->kh * s->kw; k++) {
                     const int blocked = few_out ? i : o, other = few_out ? o : i;
                     const size_t at = (((size_t)(blocked / BLK) * s->kh * s->kw + k) * few + other) * BLK + blocked % BLK;
                     double sum = 0;
-                    for (int part = 0; part < p.parts; part++) sum += ((const float *)(parts + part * (p.sums + p.biases)))[at];
+                    for (int part = 0; part < p.parts; part++) sum += ((const float *)(parts + part * p.sums))[at];
                     dw[((size_t)o * s->src.c + i) * s->kh * s->kw + k] = (float)sum;
                 }
-            double sum = 0;
-            for (int part = 0; part < p.parts; part++) sum += ((const double *)(parts + part * (p.sums + p.biases) + p.sums))[o];
-            if (db) db[o] = (float)sum;
-        }
     }
 }
 

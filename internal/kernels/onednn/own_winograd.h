@@ -296,9 +296,28 @@ static void wino_span(float *to, const wino_lines *l, int x, int px, const sn_ow
     }
 }
 
+/* The words of tile t of span g. Paired, those of tiles t and t+1, t even, are
+   side by side: the values of a word are of two tiles and not of two channels. */
+INLINE size_t wino_place(const wino_plan *p, int g, int t, int paired) {
+    return ((size_t)g * p->most + (paired && DOT2 ? t & ~1 : t)) * WINO_WORDS;
+}
+INLINE void wino_put(word *to, vf v, int paired, int odd) {
+#if DOT2
+    if (!paired)
+        store_act((act *)to, v);
+    else if (odd)
+        store((float *)to, (vf)((vi)load((const float *)to) | (vi)make_words((vf){}, v)));
+    else
+        store((float *)to, make_words(v, (vf){}));
+#else
+    store((float *)to, v);
+#endif
+}
+
 /* Span g of the source of a block, transformed: v is for each frequency maps x
    most x WINO_WORDS words. */
-static void wino_transform(const wino_plan *p, const sn_own_args *a, wino_block b, int g, word *v, float *rows) {
+static void wino_transform(const wino_plan *p, const sn_own_args *a, wino_block b, int g, word *v, float *rows,
+                           const int paired) {
     const sn_own_spec *s = &p->low;
     const int w = s->src.w;
     for (int t = 0, line; t < b.count; t += line) {
@@ -316,7 +335,7 @@ static void wino_transform(const wino_plan *p, const sn_own_args *a, wino_block 
                 for (int r = 0; r < 6; r++) store(to + r * WINO_PITCH, all(0));
         }
         for (int k = 0; k < line; k++) {
-            word *at = v + ((size_t)g * p->most + t + k) * WINO_WORDS;
+            word *at = v + wino_place(p, g, t + k, paired);
             for (int r = 0; r < 6; r++) {
                 const float *from = rows + r * WINO_PITCH + 4 * k * BLK;
                 vf d[6];
@@ -324,13 +343,7 @@ static void wino_transform(const wino_plan *p, const sn_own_args *a, wino_block 
                 for (int c = 0; c < 6; c++) d[c] = load(from + c * BLK);
                 wino_source(d);
 #pragma GCC unroll 6
-                for (int c = 0; c < 6; c++, at += p->source) {
-#if DOT2
-                    store_act((act *)at, d[c]);
-#else
-                    store((float *)at, d[c]);
-#endif
-                }
+                for (int c = 0; c < 6; c++, at += p->source) wino_put(at, d[c], paired, (t + k) % 2);
             }
         }
     }
@@ -503,7 +516,7 @@ static void wino_run(const sn_own_spec *s, const sn_own_args *a) {
             const int end = (int)((size_t)all_blocks * (thread + 1) / threads);
             for (int i = (int)((size_t)all_blocks * thread / threads); i < end; i++) {
                 const wino_block b = wino_block_number(&p, i);
-                for (int g = 0; g < p.maps; g++) wino_transform(&p, a, b, g, v, rows);
+                for (int g = 0; g < p.maps; g++) wino_transform(&p, a, b, g, v, rows, 0);
                 for (int k = 0; k < p.steps; k++) wino_step(&p, a, b, k, v, m, parts, streamed);
             }
         } else {
@@ -512,7 +525,7 @@ static void wino_run(const sn_own_spec *s, const sn_own_args *a) {
 #pragma omp for schedule(static)
                 for (int i = 0; i < count * p.maps; i++)
                     wino_transform(&p, a, wino_block_number(&p, start + i / p.maps), i % p.maps,
-                                   (word *)(shared + i / p.maps * z.source), rows);
+                                   (word *)(shared + i / p.maps * z.source), rows, 0);
 #pragma omp for schedule(static)
                 for (int i = 0; i < count * p.steps; i++)
                     wino_step(&p, a, wino_block_number(&p, start + i % count), i / count,
