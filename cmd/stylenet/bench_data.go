@@ -157,7 +157,7 @@ func (o *benchDataOptions) recipe(cmd *cobra.Command, args []string, scenes demo
 	if err := scenes.draw(cmd.Context(), photos, 640, 480); err != nil {
 		return nil, err
 	}
-	sets = append(sets, "data.dir="+scenes.photos(), "style.image="+scenes.style(), "vgg.random=true", fmt.Sprintf("data.size=%d", o.size))
+	sets = append(sets, "data.dir="+scenes.photos(), "style.image="+scenes.style(), "vgg.random=true", "train.exact=false", fmt.Sprintf("data.size=%d", o.size))
 	return configs.LoadPreset("parity", append(sets, o.given(cmd)...))
 }
 
