@@ -89,6 +89,20 @@ func (o Options) withDefaults() (Options, error) {
 	return o, errors.Join(faults...)
 }
 
+// open fills in the defaults and lists the pictures, of which there is one at
+// least.
+func (o Options) open() (Options, []string, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return o, nil, err
+	}
+	files, err := List(o.Dir)
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s holds no pictures (%v)", o.Dir, images.Formats())
+	}
+	return o, files, err
+}
+
 // shortSide is the short side of a photo from which crops are taken at a zoom.
 func (o Options) shortSide(zoom float64) int { return max(o.Size, int(float64(o.Size)*zoom+.5)) }
 
@@ -138,7 +152,7 @@ type Batch struct {
 // file that is broken, too small or gone is left out, and the next in the
 // order takes its place.
 //
-// Next, Release and Close are for one goroutine; Skipped is for any.
+// Next, Release and Close are for one goroutine; Files and Skipped are for any.
 type Loader struct {
 	opts  Options
 	files []string
@@ -165,16 +179,9 @@ var ErrClosed = errors.New("the data loader is closed")
 // files to find out, on a cursor of another list of files, and with a
 // *CacheError on a cache that is not of these files and options.
 func NewLoader(opts Options, start Cursor) (*Loader, error) {
-	opts, err := opts.withDefaults()
+	opts, files, err := opts.open()
 	if err != nil {
 		return nil, err
-	}
-	files, err := List(opts.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("%s holds no pictures (%v)", opts.Dir, images.Formats())
 	}
 	names := fingerprint(files)
 	switch {
@@ -249,6 +256,10 @@ func (l *Loader) probe(known []Skipped) error {
 	}
 	return fmt.Errorf("%s holds no usable picture among %d files%s", l.opts.Dir, len(l.files), first)
 }
+
+// Files returns what List found when the loader was made. It is not to be
+// changed.
+func (l *Loader) Files() []string { return l.files }
 
 // Next returns the next batch, waiting for it where it must. It fails when ctx
 // ends, after Close, and when every file has turned out unusable.

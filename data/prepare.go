@@ -42,20 +42,13 @@ type Prepared struct {
 // it is; one that is not is replaced. The same photos give the same bytes.
 // progress may be nil.
 func Prepare(ctx context.Context, opts Options, progress func(done, total int)) (*Prepared, error) {
+	if opts.Cache == "" {
+		return nil, errors.New("the cache has no name")
+	}
 	opts.Batch = max(opts.Batch, 1)
-	opts, err := opts.withDefaults()
-	if err == nil && opts.Cache == "" {
-		err = errors.New("the cache has no name")
-	}
+	opts, files, err := opts.open()
 	if err != nil {
 		return nil, err
-	}
-	files, err := List(opts.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("%s holds no pictures (%v)", opts.Dir, images.Formats())
 	}
 	if progress == nil {
 		progress = func(int, int) {}

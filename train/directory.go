@@ -165,11 +165,7 @@ func (r *Run) openPreview() error {
 		r.previewPicture, err = images.FitWithin(p, previewSide)
 		return err
 	}
-	files, err := data.List(r.config.Data.Dir)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
+	for _, f := range r.loader.Files() {
 		if p, err := images.Open(filepath.Join(r.config.Data.Dir, filepath.FromSlash(f))); err == nil && min(p.W, p.H) >= data.DefaultMinSide {
 			r.previewPicture, err = images.FitWithin(p, previewSide)
 			return err

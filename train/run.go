@@ -62,7 +62,6 @@ type Run struct {
 	net     *networks.Network
 	loader  *data.Loader
 	source  Source // the loader, or what stands before it
-	photos  int
 
 	lossArrays     inference.Arrays
 	styleTargets   []kernels.Array // Gram matrices
@@ -294,13 +293,8 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 	if r.source = r.loader; r.options.Source != nil {
 		r.source = r.options.Source(r.loader)
 	}
-	files, err := data.List(d.Dir)
-	if err != nil {
-		return fmt.Errorf("data.dir: %w", err)
-	}
-	r.photos = len(files)
 	if r.steps = t.Steps; t.Epochs > 0 {
-		r.steps = max(1, t.Epochs*len(files)/t.Batch)
+		r.steps = max(1, t.Epochs*len(r.loader.Files())/t.Batch)
 	}
 	if r.step > r.steps {
 		return fmt.Errorf("the run has done %d steps, more than the %d that train.steps or train.epochs ask for: raise them", r.step, r.steps)
@@ -541,7 +535,7 @@ type Info struct {
 func (r *Run) Info() Info {
 	return Info{
 		Config: r.config, Dir: r.dir, Device: r.dev.Info(), VGG: r.vgg.Description, RandomVGG: r.vgg.Random,
-		Parameters: r.model.Weights.Elements(), Photos: r.photos, Step: r.step, Steps: r.steps,
+		Parameters: r.model.Weights.Elements(), Photos: len(r.loader.Files()), Step: r.step, Steps: r.steps,
 		Skipped: r.loader.Skipped(), PeakBytes: r.dev.PeakBytes(),
 	}
 }
