@@ -271,6 +271,15 @@ type cursorState struct {
 	Data data.Cursor `json:"data"`
 }
 
+// DataOptions are the options of a configuration's loader.
+func DataOptions(cfg *configs.Config) data.Options {
+	d, t := cfg.Data, cfg.Train
+	return data.Options{
+		Dir: d.Dir, Size: d.Size, Batch: t.Batch, Seed: t.Seed,
+		ScaleMin: d.ScaleMin, ScaleMax: d.ScaleMax, Flip: d.Flip, Cache: d.Cache, Workers: d.Workers,
+	}
+}
+
 func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 	if from != nil {
 		var s cursorState
@@ -279,11 +288,7 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 		}
 		r.cursor, r.step, r.elapsed = s.Data, from.Step, from.ElapsedSeconds
 	}
-	d, t := r.config.Data, r.config.Train
-	r.loader, err = data.NewLoader(data.Options{
-		Dir: d.Dir, Size: d.Size, Batch: t.Batch, Seed: t.Seed,
-		ScaleMin: d.ScaleMin, ScaleMax: d.ScaleMax, Flip: d.Flip, Cache: d.Cache, Workers: d.Workers,
-	}, r.cursor)
+	r.loader, err = data.NewLoader(DataOptions(r.config), r.cursor)
 	var cache *data.CacheError
 	if errors.As(err, &cache) {
 		return fmt.Errorf("data.cache: %w", err)
@@ -293,6 +298,7 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 	if r.source = r.loader; r.options.Source != nil {
 		r.source = r.options.Source(r.loader)
 	}
+	t := r.config.Train
 	if r.steps = t.Steps; t.Epochs > 0 {
 		r.steps = max(1, t.Epochs*len(r.loader.Files())/t.Batch)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"stylenet/configs"
 	"stylenet/data"
+	"stylenet/train"
 )
 
 // photoOptions say which photos a command reads, and how they are cropped: as a
@@ -61,13 +62,9 @@ func (o *photoOptions) options(cmd *cobra.Command, cfg *configs.Config) (data.Op
 	if err != nil {
 		return data.Options{}, err
 	}
-	if cfg == nil {
-		return data.Options{Dir: o.photos, Size: o.size, Batch: 1, ScaleMax: o.scaleMax, Workers: threads}, nil
-	}
-	d, t := cfg.Data, cfg.Train
-	opts := data.Options{
-		Dir: d.Dir, Size: d.Size, Batch: t.Batch, Seed: t.Seed,
-		ScaleMin: d.ScaleMin, ScaleMax: d.ScaleMax, Flip: d.Flip, Cache: d.Cache, Workers: d.Workers,
+	opts := data.Options{Dir: o.photos, Size: o.size, ScaleMax: o.scaleMax}
+	if cfg != nil {
+		opts = train.DataOptions(cfg)
 	}
 	if threads > 0 {
 		opts.Workers = threads
