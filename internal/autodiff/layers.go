@@ -28,13 +28,13 @@ func (g *Graph) Network(net *networks.Network, arrays inference.Arrays, x *Node,
 		return nil, err
 	}
 	b := &networkBuilder{g, net, arrays, trainable, map[string]*Node{}}
-	steps := inference.Steps(net, keep...)
+	list := steps(net, keep)
 	readers := map[int]int{}
 	for _, k := range keep {
 		readers[k]++
 	}
-	for _, s := range steps {
-		for _, j := range s.Inputs {
+	for _, s := range list {
+		for _, j := range s.inputs {
 			readers[j]++
 		}
 	}
@@ -47,16 +47,16 @@ func (g *Graph) Network(net *networks.Network, arrays inference.Arrays, x *Node,
 		results[j] = results[j][1:]
 		return n
 	}
-	for _, s := range steps {
+	for _, s := range list {
 		var inputs []*Node
-		for _, j := range s.Inputs {
+		for _, j := range s.inputs {
 			inputs = append(inputs, take(j))
 		}
-		n, err := b.layer(s, inference.Shape(in.N, sizes[s.Output]), inputs)
+		n, err := b.layer(s, inference.Shape(in.N, sizes[s.output]), inputs)
 		if err != nil {
-			return nil, fmt.Errorf("layer %s: %w", s.Layer.Name, err)
+			return nil, fmt.Errorf("layer %s: %w", s.layer.Name, err)
 		}
-		if results[s.Output], err = g.Fork(n, readers[s.Output]); err != nil {
+		if results[s.output], err = g.Fork(n, readers[s.output]); err != nil {
 			return nil, err
 		}
 	}
@@ -98,15 +98,15 @@ func (b *networkBuilder) withWeights(name string, x *Node) ([]*Node, error) {
 	return []*Node{x, w, bias}, nil
 }
 
-func (b *networkBuilder) layer(s inference.Step, out kernels.Shape, in []*Node) (*Node, error) {
-	name := s.Layer.Name
-	switch op := s.Layer.Op.(type) {
+func (b *networkBuilder) layer(s step, out kernels.Shape, in []*Node) (*Node, error) {
+	name := s.layer.Name
+	switch op := s.layer.Op.(type) {
 	case networks.Conv:
-		return b.conv(name, out, in[0], kernels.Conv{Stride: op.Stride, Pad: inference.Border(op.Pad), ReLU: s.ReLU, Frozen: !b.trainable})
+		return b.conv(name, out, in[0], kernels.Conv{Stride: op.Stride, Pad: inference.Border(op.Pad), ReLU: s.relu, Frozen: !b.trainable})
 	case networks.ConvTranspose:
 		return b.convTranspose(name, out, in[0], inference.TransposedConv(op))
 	case networks.Norm:
-		return b.norm(name, out, in[0], kernels.Norm{Eps: op.Eps, Batch: op.Batch, ReLU: s.ReLU})
+		return b.norm(name, out, in[0], kernels.Norm{Eps: op.Eps, Batch: op.Batch, ReLU: s.relu})
 	case networks.ReLU:
 		return b.relu(out, in[0])
 	case networks.Tanh:
@@ -122,7 +122,7 @@ func (b *networkBuilder) layer(s inference.Step, out kernels.Shape, in []*Node) 
 	case networks.Affine:
 		return b.affine(out, in[0], op)
 	}
-	return nil, fmt.Errorf("unknown kind of layer %T", s.Layer.Op)
+	return nil, fmt.Errorf("unknown kind of layer %T", s.layer.Op)
 }
 
 // unary adds a node with the kernel that forward binds.

@@ -45,7 +45,7 @@ func (r Read) unbordered() bool { return r.Pad == networks.Padding{} }
 // Fuse lists the kernels of a network. keep lists the layers whose results the
 // caller wants.
 func Fuse(net *networks.Network, keep ...int) []Fused {
-	f := &fuser{net: net, readers: countReaders(net, keep), views: map[int]Read{}, made: map[int]int{}}
+	f := &fuser{net: net, keep: keep, views: map[int]Read{}, made: map[int]int{}}
 	f.views[networks.Input] = Read{From: networks.Input}
 	for i := 0; i < len(net.Layers); i++ {
 		i = f.layer(i)
@@ -57,11 +57,11 @@ func Fuse(net *networks.Network, keep ...int) []Fused {
 }
 
 type fuser struct {
-	net     *networks.Network
-	readers []int
-	steps   []Fused
-	views   map[int]Read // how to read each layer's result
-	made    map[int]int  // the step of each result
+	net   *networks.Network
+	keep  []int
+	steps []Fused
+	views map[int]Read // how to read each layer's result
+	made  map[int]int  // the step of each result
 }
 
 // layer adds the i-th layer and returns the last layer that this took in.
@@ -77,7 +77,7 @@ func (f *fuser) layer(i int) int {
 			v.Mode, v.Pad, op.Pad = networks.PadZero, op.Pad, networks.Padding{}
 		}
 		step := Fused{Layer: networks.Layer{Name: l.Name, Op: op, Inputs: l.Inputs}, Reads: []Read{v}, Output: i}
-		if f.readers[i] == 1 && f.reluBehind(i) {
+		if f.net.ReLUAlone(i, f.keep) {
 			step.ReLU, step.Output = true, i+1
 		}
 		f.add(step)
@@ -119,16 +119,6 @@ func (f *fuser) layer(i int) int {
 	return i
 }
 
-// reluBehind says whether the layer after the i-th is a ReLU of its result.
-func (f *fuser) reluBehind(i int) bool {
-	if i+1 == len(f.net.Layers) {
-		return false
-	}
-	next := f.net.Layers[i+1]
-	_, ok := next.Op.(networks.ReLU)
-	return ok && next.Inputs[0] == i
-}
-
 func (f *fuser) add(s Fused) {
 	f.made[s.Output] = len(f.steps)
 	f.steps = append(f.steps, s)
@@ -142,21 +132,6 @@ func (f *fuser) write(layer int) Read {
 		f.add(Fused{Layer: networks.Layer{Name: f.net.Layers[layer].Name}, Reads: []Read{v}, Output: layer})
 	}
 	return f.views[layer]
-}
-
-func countReaders(net *networks.Network, keep []int) []int {
-	readers := make([]int, len(net.Layers))
-	for _, l := range net.Layers {
-		for _, j := range l.Inputs {
-			if j != networks.Input {
-				readers[j]++
-			}
-		}
-	}
-	for _, k := range keep {
-		readers[k]++
-	}
-	return readers
 }
 
 // Listing prints steps one a line, such as

@@ -307,25 +307,3 @@ relu2_1 = relu(Conv(zero 1(pool1)))
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
-
-func TestStepsFuseReLU(t *testing.T) {
-	net, err := networks.VGG19("relu1_2", networks.Caffe, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fused := func(keep ...int) (n int) {
-		for _, s := range Steps(net, keep...) {
-			if s.ReLU {
-				n++
-			}
-		}
-		return n
-	}
-	conv, err := net.Find("features.0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if fused() != 2 || fused(conv) != 1 {
-		t.Errorf("%d and %d ReLUs are fused, want 2, and 1 where a convolution's own result is kept", fused(), fused(conv))
-	}
-}

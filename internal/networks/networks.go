@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"stylenet/internal/weights"
 )
@@ -142,6 +143,20 @@ func (n *Network) FindAll(names []string) ([]int, error) {
 		}
 	}
 	return indices, nil
+}
+
+// ReLUAlone says that nothing but the ReLU behind it reads the i-th layer, which
+// is not among those of keep either: a kernel that computes the layer can do
+// the ReLU as well.
+func (n *Network) ReLUAlone(i int, keep []int) bool {
+	if i+1 == len(n.Layers) || slices.Contains(keep, i) {
+		return false
+	}
+	next := n.Layers[i+1]
+	if _, ok := next.Op.(ReLU); !ok || next.Inputs[0] != i {
+		return false
+	}
+	return !slices.ContainsFunc(n.Layers[i+2:], func(l Layer) bool { return slices.Contains(l.Inputs, i) })
 }
 
 // Sizes returns the size of every layer's result for an input of h rows and w

@@ -8,37 +8,6 @@ import (
 	"stylenet/internal/weights"
 )
 
-// Step is one kernel of a network that is trained: a layer, with the ReLU that follows it
-// where the kernel does both at once.
-type Step struct {
-	Layer  networks.Layer
-	Inputs []int // layers whose results are read, or networks.Input
-	Output int   // the layer whose result this is: Layer's own, or the ReLU's
-	ReLU   bool
-}
-
-// Steps lists the kernels of a network. A convolution or norm takes in the
-// ReLU that alone reads it, unless keep wants its result as well.
-func Steps(net *networks.Network, keep ...int) []Step {
-	readers := countReaders(net, keep)
-	var steps []Step
-	for i := 0; i < len(net.Layers); i++ {
-		s := Step{Layer: net.Layers[i], Inputs: net.Layers[i].Inputs, Output: i}
-		switch s.Layer.Op.(type) {
-		case networks.Conv, networks.Norm:
-			if i+1 < len(net.Layers) && readers[i] == 1 {
-				next := net.Layers[i+1]
-				if _, ok := next.Op.(networks.ReLU); ok && next.Inputs[0] == i {
-					s.ReLU, s.Output = true, i+1
-					i++
-				}
-			}
-		}
-		steps = append(steps, s)
-	}
-	return steps
-}
-
 // Arrays are a network's parameters on a device, by name.
 type Arrays map[string]kernels.Array
 
