@@ -108,14 +108,10 @@ func (b *binder) held(given map[int]rows, pieces []piece, keep ...int) (values [
 // devices that hold them more tightly.
 func mapBytes(s kernels.Shape, info kernels.Info) int64 {
 	const plain, block = 4, 16
-	size := int64(4)
 	if s.C > plain {
 		s.C = (s.C + block - 1) / block * block
-		if info.Precision == kernels.BF16 {
-			size = 2
-		}
 	}
-	return size * int64(s.N) * int64(s.C) * int64(s.H) * int64(s.W)
+	return info.MapBytes(s)
 }
 
 // bytes is the memory that a program's maps take.

@@ -72,21 +72,22 @@ func CheckPad(padded, plain Array, mode PadMode, p Padding) error {
 	if err := distinct("pad", []Array{padded}, plain); err != nil {
 		return err
 	}
-	least, most := min(p.Top, p.Bottom, p.Left, p.Right), 0
-	switch mode {
-	case PadZero:
-		return nil
-	case PadReflect:
-		most = max(p.Top-s.H, p.Bottom-s.H, p.Left-s.W, p.Right-s.W) + 1
-	case PadEdge:
-	default:
-		return fmt.Errorf("pad: unknown mode %d", int(mode))
+	if err := checkBorder("pad", mode, p, s.H, s.W); err != nil {
+		return err
 	}
-	if least < 0 {
+	if mode != PadZero && min(p.Top, p.Bottom, p.Left, p.Right) < 0 {
 		return fmt.Errorf("pad: mode %v cannot crop (%+v)", mode, p)
 	}
-	if most > 0 {
-		return fmt.Errorf("pad: a reflected border %+v needs a map larger than %d×%d", p, s.W, s.H)
+	return nil
+}
+
+// checkBorder checks that a mode can make a border of an h×w map.
+func checkBorder(kernel string, mode PadMode, p Padding, h, w int) error {
+	switch {
+	case mode != PadZero && mode != PadEdge && mode != PadReflect:
+		return fmt.Errorf("%s: unknown mode %d of a border", kernel, int(mode))
+	case mode == PadReflect && (max(p.Top, p.Bottom) >= h || max(p.Left, p.Right) >= w):
+		return fmt.Errorf("%s: a reflected border %+v needs a map larger than %d×%d", kernel, p, w, h)
 	}
 	return nil
 }
@@ -186,17 +187,8 @@ func (r Read) check(kernel string, src Array) error {
 	if err := CheckShape(r.Shape(s)); err != nil {
 		return fmt.Errorf("%s: source with its border: %w", kernel, err)
 	}
-	switch r.Mode {
-	case PadZero, PadEdge:
-	case PadReflect:
-		h, w := s.H*max(1, r.Upsample), s.W*max(1, r.Upsample)
-		if p := r.Pad; max(p.Top, p.Bottom) >= h || max(p.Left, p.Right) >= w {
-			return fmt.Errorf("%s: a reflected border %+v needs a map larger than %d×%d", kernel, p, w, h)
-		}
-	default:
-		return fmt.Errorf("%s: unknown mode %d of a border", kernel, int(r.Mode))
-	}
-	return nil
+	up := max(1, r.Upsample)
+	return checkBorder(kernel, r.Mode, r.Pad, s.H*up, s.W*up)
 }
 
 // CheckFusedConv checks a convolution with a fused read and statistics. mean

@@ -1,6 +1,9 @@
 package kernels
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // Life is when an array's values are needed: from the launch that writes them
 // first to the one that reads them last, both counted in launches.
@@ -33,7 +36,7 @@ func Place(bytes []int64, lives []Life) (offsets []int64, total int64) {
 		offsets[i] = at
 		total = max(total, at+bytes[i])
 		k := sort.Search(len(placed), func(k int) bool { return offsets[placed[k]] > at })
-		placed = append(placed[:k], append([]int{i}, placed[k:]...)...)
+		placed = slices.Insert(placed, k, i)
 	}
 	return offsets, total
 }

@@ -5,3 +5,12 @@ const (
 	Float32 = "float32"
 	BF16    = "bf16" // the upper half of a float32
 )
+
+// MapBytes is the least that a feature map of that shape takes on the device.
+func (i Info) MapBytes(s Shape) int64 {
+	n := int64(s.N) * int64(s.C) * int64(s.H) * int64(s.W)
+	if i.Precision == BF16 && s.C > 4 {
+		return 2 * n
+	}
+	return 4 * n
+}

@@ -210,14 +210,6 @@ func testFailedLaunch(t *testing.T, d kernels.Device) {
 	}
 }
 
-// size is the least number of bytes that an element of an activation takes.
-func size(d kernels.Device) int {
-	if d.Info().Precision == kernels.BF16 {
-		return 2
-	}
-	return 4
-}
-
 // testRelease lets later arrays share memory with earlier ones whose values
 // are no longer needed.
 func testRelease(t *testing.T, d kernels.Device, tol Tolerance) {
@@ -226,7 +218,7 @@ func testRelease(t *testing.T, d kernels.Device, tol Tolerance) {
 	x, first, second := b.array(s, 1), b.array(s), b.array(s)
 	run := []kernels.Kernel{b.scale(first, x, 2), b.scale(second, first, 3)}
 	peak := d.PeakBytes()
-	if least := int64(3 * size(d) * s.Elements()); peak < least {
+	if least := 3 * d.Info().MapBytes(s); peak < least {
 		t.Errorf("PeakBytes is %d with arrays of %d bytes", peak, least)
 	}
 	d.Release(first)
@@ -264,7 +256,7 @@ func testLives(t *testing.T, d kernels.Device) {
 	shapes, lives, sum := make([]kernels.Shape, len(sizes)), make([]kernels.Life, len(sizes)), int64(0)
 	for i, s := range sizes {
 		shapes[i], lives[i] = kernels.Shape{N: 1, C: 16, H: s, W: 8}, kernels.Life{First: i - 1, Last: i}
-		sum += int64(size(d) * shapes[i].Elements())
+		sum += d.Info().MapBytes(shapes[i])
 	}
 	before := d.PeakBytes()
 	maps, err := d.NewActivations(shapes, lives)
@@ -327,7 +319,7 @@ func testScope(t *testing.T, d kernels.Device) {
 	if now := d.PeakBytes(); now != peak {
 		t.Errorf("PeakBytes went from %d to %d over scopes that were closed", peak, now)
 	}
-	if least := int64(4 * size(d) * s.Elements()); peak < least {
+	if least := 4 * d.Info().MapBytes(s); peak < least {
 		t.Errorf("PeakBytes is %d although scopes held arrays of %d bytes", peak, least)
 	}
 	kept()

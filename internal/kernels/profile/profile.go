@@ -148,18 +148,17 @@ func (e *entry) took(start time.Time) {
 
 // bytes is what the values of arrays take. Arrays may be nil.
 func (d *Device) bytes(arrays ...kernels.Array) float64 {
-	sum := 0.0
+	sum := int64(0)
 	for _, a := range arrays {
-		if a == nil {
-			continue
+		switch {
+		case a == nil:
+		case d.log.activation[a]:
+			sum += d.Info().MapBytes(a.Shape())
+		default:
+			sum += 4 * int64(a.Shape().Elements())
 		}
-		size := 4.0
-		if s := a.Shape(); d.log.activation[a] && s.C > 4 && d.Info().Precision == kernels.BF16 {
-			size = 2 // as kernels.Info says
-		}
-		sum += size * float64(a.Shape().Elements())
 	}
-	return sum
+	return float64(sum)
 }
 
 // bound measures a kernel that reads and writes those arrays.
