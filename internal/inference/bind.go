@@ -158,7 +158,7 @@ func (b *binder) step(dev kernels.Device, p piece, values map[int]source) (kerne
 		c.Frozen = true
 		// The rows of dst begin and end within what the rows of src reach.
 		have := values[p.Reads[0].From].rows
-		c.Pad.Top = p.offset(map[int]rows{p.Reads[0].From: have})
+		c.Pad.Top = p.offset(have)
 		c.Pad.Bottom = max(0, (have.count()-1)*op.Stride+op.Kernel-p.out.count()-c.Pad.Top)
 		return dev.ConvBackwardData(dst, src, param(".weight"), param(".bias"), c)
 	case networks.Norm:
@@ -182,10 +182,10 @@ func (b *binder) step(dev kernels.Device, p piece, values map[int]source) (kerne
 }
 
 // offset is how far a transposed convolution's first row of interest lies
-// behind the first that its source reaches.
-func (p piece) offset(have map[int]rows) int {
+// behind the first that the rows have of its source reach.
+func (p piece) offset(have rows) int {
 	if op, ok := p.Layer.Op.(networks.ConvTranspose); ok {
-		return p.out.from + op.Pad - op.Stride*have[p.Reads[0].From].from
+		return p.out.from + op.Pad - op.Stride*have.from
 	}
 	return 0
 }

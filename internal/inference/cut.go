@@ -2,6 +2,7 @@ package inference
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -53,13 +54,10 @@ func (b *binder) whole(steps []Fused) (given map[int]rows, pieces []piece) {
 // kernels bound for one serve the other.
 func geometry(given map[int]rows, pieces []piece) string {
 	var b strings.Builder
-	have := map[int]rows{}
-	for v, r := range given {
-		have[v] = r
-	}
+	have := maps.Clone(given)
 	for _, p := range pieces {
 		have[p.Output] = p.out
-		fmt.Fprintln(&b, p.Output, p.out.count(), p.offset(have))
+		fmt.Fprintln(&b, p.Output, p.out.count(), p.offset(have[p.Reads[0].From]))
 		for _, r := range p.Reads {
 			fmt.Fprintln(&b, have[r.From].count(), r.strip(p.reads(p.out), have[r.From]).Pad)
 		}

@@ -1,9 +1,7 @@
 package inference
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"stylenet/internal/networks"
 )
@@ -132,63 +130,4 @@ func (f *fuser) write(layer int) Read {
 		f.add(Fused{Layer: networks.Layer{Name: f.net.Layers[layer].Name}, Reads: []Read{v}, Output: layer})
 	}
 	return f.views[layer]
-}
-
-// Listing prints steps one a line, such as
-//
-//	conv2.conv2d = Conv(reflect 1(relu(in1(conv1.conv2d)))), statistics for in2
-func Listing(net *networks.Network, steps []Fused) string {
-	name := func(i int) string {
-		if i == networks.Input {
-			return "input"
-		}
-		return net.Layers[i].Name
-	}
-	var b strings.Builder
-	for _, s := range steps {
-		var reads []string
-		for _, r := range s.Reads {
-			reads = append(reads, r.over(name(r.From)))
-		}
-		fmt.Fprintf(&b, "%s = ", name(s.Output))
-		switch s.Layer.Op.(type) {
-		case nil:
-			b.WriteString(reads[0])
-		case networks.Add:
-			b.WriteString(strings.Join(reads, " + "))
-		default:
-			kind := strings.TrimPrefix(fmt.Sprintf("%T", s.Layer.Op), "networks.")
-			text := fmt.Sprintf("%s(%s)", kind, reads[0])
-			if s.ReLU {
-				text = "relu(" + text + ")"
-			}
-			b.WriteString(text)
-		}
-		if s.Stats != nil {
-			fmt.Fprintf(&b, ", statistics for %s", s.Stats.Name)
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
-// over prints the way of reading around the name of what is read.
-func (r Read) over(name string) string {
-	if r.Norm != nil {
-		name = fmt.Sprintf("%s(%s)", r.Norm.Name, name)
-	}
-	if r.ReLU {
-		name = fmt.Sprintf("relu(%s)", name)
-	}
-	if r.Upsample > 1 {
-		name = fmt.Sprintf("up %d(%s)", r.Upsample, name)
-	}
-	switch p := r.Pad; {
-	case r.unbordered():
-	case p == networks.Same(p.Top):
-		name = fmt.Sprintf("%s %d(%s)", r.Mode, p.Top, name)
-	default:
-		name = fmt.Sprintf("%s %+v(%s)", r.Mode, p, name)
-	}
-	return name
 }

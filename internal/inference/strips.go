@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"strings"
 
 	"stylenet/internal/kernels"
 	"stylenet/internal/networks"
@@ -309,10 +308,6 @@ func (s *Strips) keptBytes(value int) int64 {
 	return roundToPages(4 * int64(size.C) * int64(size.H) * int64(size.W))
 }
 
-// Bytes is the memory that Run takes, and Disk the room for temporary files.
-func (s *Strips) Bytes() int64 { return s.memory }
-func (s *Strips) Disk() int64  { return s.disk }
-
 // Close frees the memory on the device.
 func (s *Strips) Close() error { return s.b.dev.Close() }
 
@@ -545,30 +540,4 @@ func (m *merger) finish(dev kernels.Device) error {
 		m.values[c] = float32(1 / math.Sqrt(v))
 	}
 	return dev.Upload(m.whole.invstd, m.values)
-}
-
-// String lists the passes.
-func (s *Strips) String() string {
-	var b strings.Builder
-	for _, p := range s.passes {
-		keeps := ""
-		switch v := s.result(p); {
-		case s.stored[v] && p.inFile:
-			keeps = ", kept in a file"
-		case s.stored[v]:
-			keeps = ", kept in memory"
-		}
-		given, pieces := s.cut(p, rows{0, p.rows})
-		fmt.Fprintf(&b, "%s by %d of %d rows, %d steps and %d given, %.0f%%%s\n", s.steps[p.target].Layer.Name, p.rows, s.height(p), len(pieces), len(given), 100*p.cost/s.total(), keeps)
-	}
-	fmt.Fprintf(&b, "%d MiB of memory, %d MiB of files\n", ceilMiB(s.memory), ceilMiB(s.disk))
-	return b.String()
-}
-
-func (s *Strips) total() float64 {
-	total := 0.
-	for _, p := range s.passes {
-		total += p.cost
-	}
-	return total
 }

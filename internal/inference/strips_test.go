@@ -223,8 +223,8 @@ func TestStripsLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Bytes() > limit || s.Bytes() < limit/8 {
-			t.Errorf("%d bytes are used of %d", s.Bytes(), limit)
+		if s.memory > limit || s.memory < limit/8 {
+			t.Errorf("%d bytes are used of %d", s.memory, limit)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
