@@ -26,9 +26,6 @@ const maxPlans = 2
 
 // Options say what is done besides running the network.
 type Options struct {
-	// MaxSize shrinks a picture whose long side is longer, in pixels. 0 keeps
-	// every size.
-	MaxSize int
 	// Strength mixes the result with the content: 0 gives the content as it
 	// is, 1 the network's output alone.
 	Strength float32
@@ -53,9 +50,6 @@ type Options struct {
 const DefaultMemory = 2 << 30
 
 func (o Options) check() error {
-	if o.MaxSize < 0 {
-		return fmt.Errorf("stylize: a largest side of %d pixels: give 1 or more, or 0 for no limit", o.MaxSize)
-	}
 	if !(o.Strength >= 0 && o.Strength <= 1) { // not a number fails too
 		return fmt.Errorf("stylize: strength %v is not between 0 and 1", o.Strength)
 	}
@@ -123,21 +117,14 @@ func (s *Stylizer) Close() error {
 	return err
 }
 
-// Picture returns p in the model's style: in p's size, or smaller where
-// o.MaxSize says so, with p's alpha and values from 0 to 255. p is not changed.
-// Errors are those of Paint.
+// Picture returns p in the model's style: in p's size, with p's alpha and values
+// from 0 to 255. p is not changed. Errors are those of Paint.
 func (s *Stylizer) Picture(ctx context.Context, p *images.Picture, o Options) (*images.Picture, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	if p.W < 1 || p.H < 1 || len(p.Pix) != 3*p.W*p.H {
 		return nil, fmt.Errorf("stylize: a picture of %d×%d with %d values", p.W, p.H, len(p.Pix))
-	}
-	if o.MaxSize > 0 {
-		var err error
-		if p, err = images.FitWithin(p, o.MaxSize); err != nil {
-			return nil, err
-		}
 	}
 	out := images.New(p.W, p.H)
 	out.Alpha = slices.Clone(p.Alpha)
@@ -148,7 +135,7 @@ func (s *Stylizer) Picture(ctx context.Context, p *images.Picture, o Options) (*
 }
 
 // Paint writes src in the model's style to dst, which has its size: values from
-// 0 to 255, with src's alpha. o.MaxSize is not looked at.
+// 0 to 255, with src's alpha.
 //
 // A picture that does not fit into o.Memory even by strips gives a *SizeError.
 // When ctx ends, Paint ends after the strip at hand, or after the network where
@@ -175,13 +162,13 @@ func (s *Stylizer) Paint(ctx context.Context, src images.Reader, dst images.Writ
 	w, h := src.Size()
 	in := &border{src: src, w: w, h: h, wide: s.side(w), high: s.side(h)}
 	have := s.memory(src, dst, o.Memory)
-	whole, err := inference.MapBytes(s.dev, s.net, 1, in.high, in.wide)
+	maps, err := inference.MapBytes(s.dev, s.net, 1, in.high, in.wide)
 	if err != nil {
 		return err
 	}
-	whole += 2 * 4 * 3 * int64(in.high) * int64(in.wide) // off the device
+	whole := maps + 2*4*3*int64(in.high)*int64(in.wide) // values off the device
 	if o.Rows == 0 && whole <= have {
-		return s.paintWhole(ctx, in, f, have-whole)
+		return s.paintWhole(ctx, in, f, maps, have-whole)
 	}
 	return s.paintStrips(ctx, in, f, have)
 }
@@ -192,10 +179,10 @@ func (s *Stylizer) side(n int) int {
 	return max((n+s.multiple-1)/s.multiple*s.multiple, s.least)
 }
 
-// paintWhole runs the network on the whole picture at once. Plans for other
-// sizes may go on taking left bytes.
-func (s *Stylizer) paintWhole(ctx context.Context, in *border, f *finisher, left int64) error {
-	pl, err := s.plan(in.high, in.wide, left)
+// paintWhole runs the network on the whole picture at once, in maps of that many
+// bytes. Plans for other sizes may go on taking left bytes.
+func (s *Stylizer) paintWhole(ctx context.Context, in *border, f *finisher, maps, left int64) error {
+	pl, err := s.plan(in.high, in.wide, maps, left)
 	if err != nil {
 		return err
 	}
@@ -238,10 +225,10 @@ func (s *Stylizer) paintStrips(ctx context.Context, in *border, f *finisher, hav
 }
 
 // plan returns the plan for a size, a new one unless that size was among the
-// last. Plans for other sizes are closed until they take no more than left
-// bytes.
-func (s *Stylizer) plan(h, w int, left int64) (*plan, error) {
-	p := &plan{h: h, w: w}
+// last; it takes that many bytes. Plans for other sizes are closed until they
+// take no more than left bytes.
+func (s *Stylizer) plan(h, w int, bytes, left int64) (*plan, error) {
+	p := &plan{h: h, w: w, bytes: bytes}
 	if i := slices.IndexFunc(s.plans, func(p *plan) bool { return p.h == h && p.w == w }); i >= 0 {
 		p = s.plans[i]
 		s.plans = slices.Delete(s.plans, i, i+1)
@@ -256,9 +243,6 @@ func (s *Stylizer) plan(h, w int, left int64) (*plan, error) {
 	}
 	if p.Plan == nil {
 		var err error
-		if p.bytes, err = inference.MapBytes(s.dev, s.net, 1, h, w); err != nil {
-			return nil, err
-		}
 		if p.Plan, err = inference.Compile(s.dev, s.net, s.params, 1, h, w); err != nil {
 			return nil, err
 		}

@@ -161,21 +161,6 @@ func TestBorderRepeatsTheEdge(t *testing.T) {
 	}
 }
 
-func TestMaxSize(t *testing.T) {
-	s, _ := open(t, linear(t, identity, []float32{0, 0, 0}))
-	p := numbered(40, 20)
-	p.Alpha = make([]float32, 800)
-	for _, strength := range []float32{0, .5, 1} {
-		out := mustPicture(t, s, p, Options{MaxSize: 10, Strength: strength})
-		if out.W != 10 || out.H != 5 || len(out.Alpha) != 50 {
-			t.Errorf("strength %v: %d×%d with %d values of alpha, want 10×5", strength, out.W, out.H, len(out.Alpha))
-		}
-	}
-	if out := mustPicture(t, s, p, Options{MaxSize: 50, Strength: 1}); out.W != 40 {
-		t.Errorf("a picture of 40 pixels was made %d wide", out.W)
-	}
-}
-
 func TestPlansAreBounded(t *testing.T) {
 	s, dev := open(t, random(t, "c3s1-8,d8,u8,c3s1-3"))
 	sizes := func() (got []int) {
@@ -420,7 +405,6 @@ func TestErrors(t *testing.T) {
 	}{
 		{context.Background(), numbered(2, 2), Options{Strength: 1.5}, "strength 1.5 is not between 0 and 1"},
 		{context.Background(), numbered(2, 2), Options{Strength: float32(math.NaN())}, "strength NaN"},
-		{context.Background(), numbered(2, 2), Options{MaxSize: -1}, "a largest side of -1 pixels"},
 		{context.Background(), numbered(2, 2), Options{Memory: -1}, "a memory of -1 bytes"},
 		{context.Background(), numbered(2, 2), Options{Rows: -1}, "strips of -1 rows"},
 		{context.Background(), &images.Picture{W: 2, H: 2}, Options{Strength: 1}, "a picture of 2×2 with 0 values"},
