@@ -14,7 +14,6 @@ import (
 
 	"stylenet/internal/kernels"
 	"stylenet/internal/kernels/profile"
-	"stylenet/internal/stylize"
 	"stylenet/train"
 )
 
@@ -130,18 +129,10 @@ func (o *benchRooflineOptions) stylize(cmd *cobra.Command, w, h int) (_ *rooflin
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	measured := profile.Wrap(dev)
-	s, err := stylize.Open(measured, m)
+	bar := newProgress(cmd, o.runs+1, "measuring")
+	err = stylizeNoise(cmd.Context(), measured, m, w, h, o.runs+1, func(int, float64) { _ = bar.Add(1) }) // a terminal that is gone does not matter
 	if err != nil {
 		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	p := noise(w, h)
-	bar := newProgress(cmd, o.runs+1, "measuring")
-	for range o.runs + 1 { // the first one packs weights
-		if _, err := s.Picture(cmd.Context(), p, stylize.Options{Strength: 1}); err != nil {
-			return nil, err
-		}
-		_ = bar.Add(1) // a terminal that is gone does not matter
 	}
 	return newRoofline(fmt.Sprintf("stylize %d×%d", w, h), measured)
 }

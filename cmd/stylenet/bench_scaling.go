@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"gonum.org/v1/plot"
@@ -21,11 +20,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
 
-	"stylenet/export"
 	"stylenet/internal/atomicfile"
 	"stylenet/internal/kernels"
-	"stylenet/internal/networks"
-	"stylenet/internal/stylize"
 	"stylenet/train"
 )
 
@@ -123,11 +119,15 @@ func (o *benchScalingOptions) run(cmd *cobra.Command) error {
 	if err := o.check(cmd); err != nil {
 		return err
 	}
+	all, err := precisions(cmd)
+	if err != nil {
+		return err
+	}
 	var panels []*panel
 	for _, name := range o.only {
-		measured, err := map[string]func(*cobra.Command) ([]*panel, error){
+		measured, err := map[string]func(*cobra.Command, []arithmetic) ([]*panel, error){
 			"size": o.bySize, "batch": o.byBatch, "threads": o.byThreads, "channels": o.byChannels,
-		}[name](cmd)
+		}[name](cmd, all)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -170,13 +170,9 @@ func precisions(cmd *cobra.Command) ([]arithmetic, error) {
 	return all, nil
 }
 
-func (o *benchScalingOptions) bySize(cmd *cobra.Command) ([]*panel, error) {
+func (o *benchScalingOptions) bySize(cmd *cobra.Command, all []arithmetic) ([]*panel, error) {
 	seconds := &panel{Title: "a picture's time", X: "megapixels", Y: "seconds", log: true}
 	memory := &panel{Title: "a picture's memory", X: "megapixels", Y: "MiB on the device", log: true}
-	all, err := precisions(cmd)
-	if err != nil {
-		return nil, err
-	}
 	for _, a := range all {
 		for _, side := range o.sides {
 			s, bytes, err := o.picture(cmd, a, 32, side)
@@ -191,12 +187,8 @@ func (o *benchScalingOptions) bySize(cmd *cobra.Command) ([]*panel, error) {
 	return []*panel{seconds, memory}, nil
 }
 
-func (o *benchScalingOptions) byThreads(cmd *cobra.Command) (_ []*panel, err error) {
+func (o *benchScalingOptions) byThreads(cmd *cobra.Command, all []arithmetic) (_ []*panel, err error) {
 	p := &panel{Title: fmt.Sprintf("speed by threads, %d²", o.side), X: "threads", Y: "times as fast as one", ideal: true}
-	all, err := precisions(cmd)
-	if err != nil {
-		return nil, err
-	}
 	given := cmd.Flag("threads").Value.String()
 	defer func() { err = errors.Join(err, cmd.Flags().Set("threads", given)) }()
 	for _, a := range all {
@@ -218,12 +210,8 @@ func (o *benchScalingOptions) byThreads(cmd *cobra.Command) (_ []*panel, err err
 	return []*panel{p}, nil
 }
 
-func (o *benchScalingOptions) byChannels(cmd *cobra.Command) ([]*panel, error) {
+func (o *benchScalingOptions) byChannels(cmd *cobra.Command, all []arithmetic) ([]*panel, error) {
 	p := &panel{Title: fmt.Sprintf("a picture's time by channels, %d²", o.side), X: "channels of the first layer", Y: "seconds", log: true}
-	all, err := precisions(cmd)
-	if err != nil {
-		return nil, err
-	}
 	for _, a := range all {
 		for _, c := range o.channel {
 			s, _, err := o.picture(cmd, a, c, o.side)
@@ -238,15 +226,7 @@ func (o *benchScalingOptions) byChannels(cmd *cobra.Command) ([]*panel, error) {
 
 // picture is the fastest of some runs, and the most memory of the device.
 func (o *benchScalingOptions) picture(cmd *cobra.Command, a arithmetic, channels, side int) (seconds float64, bytes int64, err error) {
-	j := networks.Johnson{
-		Architecture: fmt.Sprintf("c9s1-%[1]d,d%[2]d,d%[3]d,R%[3]d,R%[3]d,R%[3]d,R%[3]d,R%[3]d,u%[2]d,u%[1]d,c9s1-3", channels, 2*channels, 4*channels),
-		Padding:      "reflect", Norm: "instance", Upsample: "nearest", Output: "linear",
-	}
-	net, err := j.Build()
-	if err != nil {
-		return 0, 0, err
-	}
-	set, err := net.Init(1)
+	m, err := randomModel(fmt.Sprintf("c9s1-%[1]d,d%[2]d,d%[3]d,R%[3]d,R%[3]d,R%[3]d,R%[3]d,R%[3]d,u%[2]d,u%[1]d,c9s1-3", channels, 2*channels, 4*channels))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -255,31 +235,17 @@ func (o *benchScalingOptions) picture(cmd *cobra.Command, a arithmetic, channels
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	s, err := stylize.Open(dev, &export.Model{Network: j, Weights: set})
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	p := noise(side, side)
-	for i := range o.runs + 1 {
-		start := time.Now()
-		if _, err := s.Picture(cmd.Context(), p, stylize.Options{Strength: 1}); err != nil {
-			return 0, 0, err
+	err = stylizeNoise(cmd.Context(), dev, m, side, side, o.runs+1, func(run int, took float64) {
+		if run == 1 || took < seconds {
+			seconds = took
 		}
-		if t := time.Since(start).Seconds(); i == 1 || t < seconds { // the first one packs weights
-			seconds = t
-		}
-	}
-	return seconds, dev.PeakBytes(), nil
+	})
+	return seconds, dev.PeakBytes(), err
 }
 
-func (o *benchScalingOptions) byBatch(cmd *cobra.Command) ([]*panel, error) {
+func (o *benchScalingOptions) byBatch(cmd *cobra.Command, all []arithmetic) ([]*panel, error) {
 	seconds := &panel{Title: fmt.Sprintf("a training step's time by batch, %d²", o.crop), X: "photos in a step", Y: "seconds"}
 	memory := &panel{Title: fmt.Sprintf("a training step's memory by batch, %d²", o.crop), X: "photos in a step", Y: "MiB on the device"}
-	all, err := precisions(cmd)
-	if err != nil {
-		return nil, err
-	}
 	for _, a := range all {
 		for _, batch := range o.batches {
 			s, bytes, err := o.step(cmd, a, batch)

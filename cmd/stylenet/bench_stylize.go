@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 	"stylenet/export"
 	"stylenet/internal/images"
+	"stylenet/internal/kernels"
 	"stylenet/internal/networks"
 	"stylenet/internal/stylize"
 )
@@ -78,24 +80,16 @@ func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	s, err := stylize.Open(dev, m)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-
-	p := noise(w, h)
 	var seconds []float64
 	bar := newProgress(cmd, o.runs+1, "measuring")
-	for i := range o.runs + 1 {
-		start := time.Now()
-		if _, err := s.Picture(cmd.Context(), p, stylize.Options{Strength: 1}); err != nil {
-			return err
-		}
-		if i > 0 {
-			seconds = append(seconds, time.Since(start).Seconds())
+	err = stylizeNoise(cmd.Context(), dev, m, w, h, o.runs+1, func(run int, took float64) {
+		if run > 0 {
+			seconds = append(seconds, took)
 		}
 		_ = bar.Add(1) // a terminal that is gone does not matter
+	})
+	if err != nil {
+		return err
 	}
 	info := dev.Info()
 	r := benchStylizeReport{measurement: measure(seconds, 1), Width: w, Height: h, Architecture: m.Network.Architecture, Exact: info.Exact, Precision: info.Precision}
@@ -112,13 +106,37 @@ func (o *benchStylizeOptions) load(cmd *cobra.Command) (*export.Model, error) {
 	if o.model != "" {
 		return loadModel(cmd, o.model)
 	}
-	j := networks.Johnson{Architecture: networks.JohnsonArchitecture, Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}
+	return randomModel(networks.JohnsonArchitecture)
+}
+
+// randomModel is a network of the paper's kind with random weights.
+func randomModel(architecture string) (*export.Model, error) {
+	j := networks.Johnson{Architecture: architecture, Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}
 	net, err := j.Build()
 	if err != nil {
 		return nil, err
 	}
 	set, err := net.Init(1)
 	return &export.Model{Network: j, Weights: set}, err
+}
+
+// stylizeNoise stylizes a picture some times and tells the seconds of each run.
+// The first one packs weights, too.
+func stylizeNoise(ctx context.Context, dev kernels.Device, m *export.Model, w, h, runs int, tell func(run int, seconds float64)) (err error) {
+	s, err := stylize.Open(dev, m)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	p := noise(w, h)
+	for i := range runs {
+		start := time.Now()
+		if _, err := s.Picture(ctx, p, stylize.Options{Strength: 1}); err != nil {
+			return err
+		}
+		tell(i, time.Since(start).Seconds())
+	}
+	return nil
 }
 
 // noise is a picture to measure with.
