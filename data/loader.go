@@ -52,7 +52,13 @@ type Options struct {
 // of the processors, for the other half has a network to train, and at most 8.
 func DefaultWorkers() int { return min(max(runtime.GOMAXPROCS(0)/2, 1), 8) }
 
-// withDefaults fills in the defaults and reports every fault at once.
+// OptionsError reports Options that make no sense, with every fault at once.
+type OptionsError struct{ Err error }
+
+func (e *OptionsError) Error() string { return e.Err.Error() }
+func (e *OptionsError) Unwrap() error { return e.Err }
+
+// withDefaults fills in the defaults. Its error is an *OptionsError.
 func (o Options) withDefaults() (Options, error) {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -86,7 +92,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Prefetch == 0 {
 		o.Prefetch = 2
 	}
-	return o, errors.Join(faults...)
+	if len(faults) > 0 {
+		return o, &OptionsError{errors.Join(faults...)}
+	}
+	return o, nil
 }
 
 // open fills in the defaults and lists the pictures, of which there is one at
@@ -175,9 +184,10 @@ type Loader struct {
 var ErrClosed = errors.New("the data loader is closed")
 
 // NewLoader lists the folder and starts to decode, from a cursor on. It fails
-// on wrong options, on a folder without one usable picture, which it reads
-// files to find out, on a cursor of another list of files, and with a
-// *CacheError on a cache that is not of these files and options.
+// with an *OptionsError on wrong options, on a folder without one usable
+// picture, which it reads files to find out, on a cursor of another list of
+// files, and with a *CacheError on a cache that is not of these files and
+// options.
 func NewLoader(opts Options, start Cursor) (*Loader, error) {
 	opts, files, err := opts.open()
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -136,9 +137,13 @@ func (o *dataPrepareOptions) run(cmd *cobra.Command, args []string) error {
 		_ = bar.Set(done) // a terminal that is gone does not matter
 	})
 	_ = bar.Finish()
-	if err != nil && cmd.Context().Err() != nil {
+	var wrong *data.OptionsError
+	switch {
+	case errors.As(err, &wrong):
+		return usagef(cmd, "%w", err)
+	case err != nil && cmd.Context().Err() != nil:
 		return &hinted{err, "go on with the same command"}
-	} else if err != nil {
+	case err != nil:
 		return err
 	}
 	if o.json {
