@@ -174,6 +174,8 @@ func TestPrepareErrors(t *testing.T) {
 	dir, empty, broken, out := folder(t), t.TempDir(), t.TempDir(), t.TempDir()
 	write(t, broken, "a.jpg", []byte("spoilt"))
 	write(t, out, "letter.txt", []byte("dear reader"))
+	write(t, out, "film.part", []byte("half a film"))
+	write(t, out, "note.part", []byte("she said"))
 	cache := func(opts Options, name string) Options {
 		opts.Cache = filepath.Join(out, name)
 		return opts
@@ -186,6 +188,8 @@ func TestPrepareErrors(t *testing.T) {
 		"empty":      {cache(options(empty), "c"), "holds no pictures"},
 		"unusable":   {cache(options(broken), "c"), "holds no usable picture among 1 files; a.jpg: not a picture"},
 		"other file": {cache(options(dir), "letter.txt"), "letter.txt: there is another file of that name, and it stays"},
+		"other part": {cache(options(dir), "film"), "film.part is no unfinished photo cache, and it stays"},
+		"short part": {cache(options(dir), "note"), "note.part is no unfinished photo cache, and it stays"},
 		"a folder":   {cache(options(dir), ""), "another file of that name"},
 		"no folder":  {cache(options(dir), "none/c"), "no such file"},
 		"options":    {cache(Options{Dir: dir}, "c"), "crop size is 0"},
@@ -194,13 +198,15 @@ func TestPrepareErrors(t *testing.T) {
 			t.Errorf("%s: error %v lacks %q", name, err, c.phrase)
 		}
 	}
-	if b, err := os.ReadFile(filepath.Join(out, "letter.txt")); err != nil || string(b) != "dear reader" {
-		t.Errorf("the other file is now %q, %v", b, err)
+	for name, want := range map[string]string{"letter.txt": "dear reader", "film.part": "half a film", "note.part": "she said"} {
+		if b, err := os.ReadFile(filepath.Join(out, name)); err != nil || string(b) != want {
+			t.Errorf("%s is now %q, %v", name, b, err)
+		}
 	}
 }
 
 // However the beginning of a cache ends, and whatever stands behind it, the
-// next call makes the same cache of it.
+// next call makes the same cache of it, as long as it can tell that it is one.
 func TestPrepareGoesOn(t *testing.T) {
 	opts := prepared(t, options(folder(t)))
 	whole, err := os.ReadFile(opts.Cache)
@@ -211,10 +217,12 @@ func TestPrepareGoesOn(t *testing.T) {
 		opts := opts
 		opts.Cache = opts.Cache + "-again"
 		part := bytes.Clone(whole[:rapid.IntRange(0, len(whole)).Draw(t, "length")])
-		if len(part) > 0 && rapid.Bool().Draw(t, "flip") {
-			part[rapid.IntRange(0, len(part)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		if len(part) > len(cacheMagic) {
+			if rapid.Bool().Draw(t, "flip") {
+				part[rapid.IntRange(len(cacheMagic), len(part)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+			}
+			part = append(part, rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "garbage")...)
 		}
-		part = append(part, rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "garbage")...)
 		if err := os.WriteFile(opts.Cache+unfinished, part, 0o666); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -39,7 +40,8 @@ type Prepared struct {
 // The cache appears under its name when it is whole, until then it has ".part"
 // appended. However a call ended (an error, ctx, a kill, a power cut), the next
 // goes on with the photos that it had done. A cache that is up to date stays as
-// it is; one that is not is replaced. The same photos give the same bytes.
+// it is; one that is not is replaced. Other files of either name stay, with an
+// error. The same photos give the same bytes.
 // progress may be nil.
 func Prepare(ctx context.Context, opts Options, progress func(done, total int)) (*Prepared, error) {
 	if opts.Cache == "" {
@@ -168,7 +170,8 @@ func (m *maker) make(ctx context.Context) (entries []entry, reused int, err erro
 
 // begin finds the whole, current photos at the beginning of the file, cuts off
 // what follows, and returns their entries and the file's length. All pixels
-// are read, for after a power cut any of them may be lost.
+// are read, for after a power cut any of them may be lost. A file that is not
+// of this package stays as it is.
 func (m *maker) begin(ctx context.Context, f *os.File) (entries []entry, end int64, err error) {
 	head, err := m.opts.head(m.files).encode()
 	if err != nil {
@@ -179,12 +182,24 @@ func (m *maker) begin(ctx context.Context, f *os.File) (entries []entry, end int
 		return nil, 0, err
 	}
 	start := make([]byte, len(head))
-	if _, err := f.ReadAt(start, 0); err != nil || string(start) != string(head) {
+	n, err := f.ReadAt(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, 0, err
+	}
+	start = start[:n]
+	// A call may have ended before its first bytes were all there.
+	if magic := min(n, len(cacheMagic)); string(start[:magic]) != cacheMagic[:magic] {
+		return nil, 0, fmt.Errorf("%s is no unfinished photo cache, and it stays: move it away, or name another cache", f.Name())
+	}
+	if !bytes.Equal(start, head) {
 		if err := f.Truncate(0); err != nil {
 			return nil, 0, err
 		}
-		_, err := f.WriteAt(head, 0)
-		return nil, int64(len(head)), err
+		if _, err := f.WriteAt(head, 0); err != nil {
+			return nil, 0, err
+		}
+		// By these bytes the next call knows the file, even after a power cut.
+		return nil, int64(len(head)), f.Sync()
 	}
 	end = int64(len(head))
 	buf := make([]byte, entrySize+maxProblem)
