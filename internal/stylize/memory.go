@@ -1,9 +1,13 @@
 package stylize
 
 import (
-	"bufio"
 	"fmt"
-	"os"
+	"io/fs"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
 
 	"stylenet/internal/images"
 )
@@ -37,7 +41,7 @@ func (s *Stylizer) memory(src images.Reader, dst images.Writer, limit int64) int
 		limit = DefaultMemory
 	}
 	limit -= processBytes + packedWeights*s.weights + src.Bytes() + dst.Bytes()
-	if free := freeMemory(); free > 0 {
+	if free, known := s.free(); known {
 		// The operating system would promise more, and then kill the process
 		// for using it. The result's memory is promised but not used yet; that
 		// of plans can be had back.
@@ -49,19 +53,85 @@ func (s *Stylizer) memory(src images.Reader, dst images.Writer, limit int64) int
 	return max(limit, 0)
 }
 
-// freeMemory is what Linux can give to a process without swapping, in bytes,
-// or 0 where that is not known.
-func freeMemory() int64 {
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return 0
+// freeMemory is what Linux can give to this process without swapping, in bytes:
+// of what is free on the machine, as much as the control groups allow that the
+// process is in, as in a container. known is false on other systems. root is
+// the root of the file system.
+func freeMemory(root fs.FS) (free int64, known bool) {
+	free = math.MaxInt64
+	if kib, ok := number(root, "proc/meminfo", "MemAvailable:"); ok {
+		free, known = kib<<10, true
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var kib int64
-		if _, err := fmt.Sscanf(lines.Text(), "MemAvailable: %d kB", &kib); err == nil {
-			return kib << 10
+	for _, g := range controlGroups(root) {
+		limit, ok := number(root, g.limit, "")
+		if !ok {
+			continue // there is none
+		}
+		used, ok := number(root, g.usage, "")
+		if !ok {
+			continue
+		}
+		// Files that were read are counted, and dropped where memory is needed.
+		cached, _ := number(root, g.stat, g.cached)
+		free, known = min(free, limit-max(used-cached, 0)), true
+	}
+	return max(free, 0), known
+}
+
+// controlGroup names the files of a group's memory.
+type controlGroup struct{ limit, usage, stat, cached string }
+
+// controlGroups lists the groups that limit the memory of this process, with
+// those that they are in. A container may see its own group alone, as the
+// outermost one, under whatever name that has outside.
+func controlGroups(root fs.FS) []controlGroup {
+	list, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	var groups []controlGroup
+	for line := range strings.Lines(string(list)) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3) // number, controllers, path
+		if len(fields) < 3 {
+			continue
+		}
+		for at := path.Clean("/" + fields[2]); ; at = path.Dir(at) {
+			if fields[1] == "" { // version 2, which has one tree for all controllers
+				dir := path.Join("sys/fs/cgroup", at)
+				for _, limit := range []string{"memory.max", "memory.high"} {
+					groups = append(groups, controlGroup{path.Join(dir, limit), path.Join(dir, "memory.current"), path.Join(dir, "memory.stat"), "inactive_file"})
+				}
+			} else if slices.Contains(strings.Split(fields[1], ","), "memory") {
+				dir := path.Join("sys/fs/cgroup/memory", at)
+				groups = append(groups, controlGroup{path.Join(dir, "memory.limit_in_bytes"), path.Join(dir, "memory.usage_in_bytes"), path.Join(dir, "memory.stat"), "total_inactive_file"})
+			}
+			if at == "/" {
+				break
+			}
 		}
 	}
-	return 0
+	return groups
+}
+
+// number reads a number from a file: the one that stands behind a word, or the
+// only one.
+func number(root fs.FS, file, word string) (int64, bool) {
+	text, err := fs.ReadFile(root, file)
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if word != "" {
+			if len(fields) < 2 || fields[0] != word {
+				continue
+			}
+			fields = fields[1:]
+		}
+		if len(fields) > 0 {
+			n, err := strconv.ParseInt(fields[0], 10, 64)
+			return n, err == nil // "max" is no limit
+		}
+	}
+	return 0, false
 }

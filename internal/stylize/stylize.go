@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 
@@ -67,7 +68,8 @@ func (o Options) check() error {
 type Stylizer struct {
 	net             *networks.Network
 	multiple, least int
-	weights         int64 // bytes
+	weights         int64                            // bytes
+	free            func() (bytes int64, known bool) // for this process
 
 	mu     sync.Mutex
 	dev    kernels.Device // nil after Close
@@ -91,7 +93,7 @@ func Open(dev kernels.Device, m *model.Model) (*Stylizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stylizer{net: net}
+	s := &Stylizer{net: net, free: func() (int64, bool) { return freeMemory(os.DirFS("/")) }}
 	for _, t := range m.Weights.Tensors() {
 		s.weights += 4 * int64(len(t.Data))
 	}
