@@ -65,7 +65,7 @@ func OpenWith(path string, o Options) (*Stylizer, error) {
 // taken as sRGB; an EXIF orientation is for the caller to apply.
 //
 // Errors are those of an empty img, a closed Stylizer, and a picture that does
-// not fit into Memory.
+// not fit into Memory, or into what is free.
 func (s *Stylizer) Stylize(img image.Image) (image.Image, error) {
 	src, err := images.NewSource(img)
 	if err != nil {

@@ -44,12 +44,17 @@ func hintOf(err error) string {
 		return h.Hint()
 	}
 	var size *stylize.SizeError
-	if errors.As(err, &size) && size.Rows > 1 {
-		return "give a smaller --tile, or allow more with --memory"
-	} else if size != nil {
-		return fmt.Sprintf("allow more with --memory, or shrink the picture first with --max-size %d", max(size.W, size.H)/2)
+	if !errors.As(err, &size) {
+		return ""
 	}
-	return ""
+	more := "allow more with --memory"
+	if size.Full {
+		more = "end other programs or raise the container's limit"
+	}
+	if size.Rows > 1 {
+		return "give a smaller --tile, or " + more
+	}
+	return fmt.Sprintf("%s, or shrink the picture first with --max-size %d", more, max(size.W, size.H)/2)
 }
 
 // complain writes an error and its hint.

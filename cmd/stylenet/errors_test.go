@@ -30,6 +30,10 @@ func TestReport(t *testing.T) {
 			"error: a.jpg: a picture of 9000×12000 pixels is too large for the memory: out of memory\nhint: allow more with --memory, or shrink the picture first with --max-size 6000\n"},
 		{&stylize.SizeError{W: 9, H: 12, Rows: 8, Err: errors.New("out of memory")}, 1,
 			"error: a picture of 9×12 pixels is too large for the memory: out of memory\nhint: give a smaller --tile, or allow more with --memory\n"},
+		{&stylize.SizeError{W: 90, H: 12, Full: true, Err: errors.New("out of memory")}, 1,
+			"error: a picture of 90×12 pixels is too large for the memory that is free: out of memory\nhint: end other programs or raise the container's limit, or shrink the picture first with --max-size 45\n"},
+		{&stylize.SizeError{W: 9, H: 12, Rows: 8, Full: true, Err: errors.New("out of memory")}, 1,
+			"error: a picture of 9×12 pixels is too large for the memory that is free: out of memory\nhint: give a smaller --tile, or end other programs or raise the container's limit\n"},
 		{fmt.Errorf("3 of 9 pictures are done: %w", context.Canceled), 1, "error: 3 of 9 pictures are done: interrupted\n"},
 	} {
 		var b bytes.Buffer

@@ -15,13 +15,18 @@ import (
 // SizeError reports a picture that is too large for the memory that may be
 // taken, even by strips.
 type SizeError struct {
-	W, H int // pixels
-	Rows int // of each strip, where Options chose them
+	W, H int  // pixels
+	Rows int  // of each strip, where Options chose them
+	Full bool // no more memory is free, whatever Options allow
 	Err  error
 }
 
 func (e *SizeError) Error() string {
-	return fmt.Sprintf("a picture of %d×%d pixels is too large for the memory: %v", e.W, e.H, e.Err)
+	free := ""
+	if e.Full {
+		free = " that is free"
+	}
+	return fmt.Sprintf("a picture of %d×%d pixels is too large for the memory%s: %v", e.W, e.H, free, e.Err)
 }
 
 func (e *SizeError) Unwrap() error { return e.Err }
@@ -35,8 +40,9 @@ const processBytes = 64 << 20
 const packedWeights = 6
 
 // memory is what is left for feature maps of what the process may take in all,
-// in bytes, 0 being DefaultMemory, and of what the machine has.
-func (s *Stylizer) memory(src images.Reader, dst images.Writer, limit int64) int64 {
+// in bytes, 0 being DefaultMemory, and of what is free. full says that the
+// latter is less.
+func (s *Stylizer) memory(src images.Reader, dst images.Writer, limit int64) (left int64, full bool) {
 	if limit == 0 {
 		limit = DefaultMemory
 	}
@@ -48,9 +54,10 @@ func (s *Stylizer) memory(src images.Reader, dst images.Writer, limit int64) int
 		for _, p := range s.plans {
 			free += p.bytes
 		}
-		limit = min(limit, free-dst.Bytes())
+		free -= dst.Bytes()
+		limit, full = min(limit, free), free < limit
 	}
-	return max(limit, 0)
+	return max(limit, 0), full
 }
 
 // freeMemory is what Linux can give to this process without swapping, in bytes:

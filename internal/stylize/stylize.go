@@ -139,9 +139,9 @@ func (s *Stylizer) Picture(ctx context.Context, p *images.Picture, o Options) (*
 // Paint writes src in the model's style to dst, which has its size: values from
 // 0 to 255, with src's alpha.
 //
-// A picture that does not fit into o.Memory even by strips gives a *SizeError.
-// When ctx ends, Paint ends after the strip at hand, or after the network where
-// the picture is run whole; dst is then incomplete.
+// A picture that does not fit into o.Memory, or what is free of it, even by
+// strips gives a *SizeError. When ctx ends, Paint ends after the strip at hand,
+// or after the network where the picture is run whole; dst is then incomplete.
 func (s *Stylizer) Paint(ctx context.Context, src images.Reader, dst images.Writer, o Options) error {
 	if err := o.check(); err != nil {
 		return err
@@ -163,7 +163,7 @@ func (s *Stylizer) Paint(ctx context.Context, src images.Reader, dst images.Writ
 	}
 	w, h := src.Size()
 	in := &border{src: src, w: w, h: h, wide: s.side(w), high: s.side(h)}
-	have := s.memory(src, dst, o.Memory)
+	have, full := s.memory(src, dst, o.Memory)
 	maps, err := inference.MapBytes(s.dev, s.net, 1, in.high, in.wide)
 	if err != nil {
 		return err
@@ -172,7 +172,12 @@ func (s *Stylizer) Paint(ctx context.Context, src images.Reader, dst images.Writ
 	if o.Rows == 0 && whole <= have {
 		return s.paintWhole(ctx, in, f, maps, have-whole)
 	}
-	return s.paintStrips(ctx, in, f, have)
+	err = s.paintStrips(ctx, in, f, have)
+	var memory *inference.MemoryError
+	if errors.As(err, &memory) {
+		return &SizeError{w, h, o.Rows, full, err}
+	}
+	return err
 }
 
 // side is the side of the padded picture: the next multiple that the network
@@ -211,10 +216,6 @@ func (s *Stylizer) paintStrips(ctx context.Context, in *border, f *finisher, hav
 	}
 	strips, err := inference.NewStrips(s.dev, s.net, s.params, in.high, in.wide, inference.Limits{Bytes: have, Rows: f.o.Rows})
 	if err != nil {
-		var memory *inference.MemoryError
-		if errors.As(err, &memory) {
-			return &SizeError{in.w, in.h, f.o.Rows, err}
-		}
 		return err
 	}
 	defer func() { err = errors.Join(err, strips.Close()) }()

@@ -267,8 +267,17 @@ func TestMemory(t *testing.T) {
 	}
 	_, err := s.Picture(context.Background(), p, Options{Strength: 1, Memory: fixed(s) + pictures + 1000})
 	var size *SizeError
-	if !errors.As(err, &size) || size.W != 128 || size.H != 256 || !strings.Contains(err.Error(), "128×256 pixels is too large for the memory: feature maps need 1 MiB, and 0 MiB are left") {
+	if !errors.As(err, &size) || size.W != 128 || size.H != 256 || size.Full || !strings.Contains(err.Error(), "128×256 pixels is too large for the memory: feature maps need 1 MiB, and 0 MiB are left") {
 		t.Errorf("got %v", err)
+	}
+	// More would be allowed, but is not there.
+	s.free = func() (int64, bool) { return p.Bytes() + 1000, true }
+	if _, err = s.Picture(context.Background(), p, Options{Strength: 1}); !errors.As(err, &size) || !size.Full || !strings.Contains(err.Error(), "the memory that is free: feature maps need 1 MiB") {
+		t.Errorf("got %v", err)
+	}
+	s.free = func() (int64, bool) { return p.Bytes() + whole/2, true }
+	if mustPicture(t, s, p, Options{Strength: 1}); len(s.plans) != 0 {
+		t.Error("the picture was run whole in half of the memory")
 	}
 }
 
