@@ -19,8 +19,8 @@ type packing struct {
 	stride, flipped, plain C.int
 }
 
-// packed holds weights in such a layout. Those of frozen weights belong to the
-// weights' array, so that every kernel that reads them shares one copy.
+// packed holds frozen weights in such a layout. It belongs to the weights'
+// array, so that every kernel that reads them shares one copy.
 type packed struct {
 	data  unsafe.Pointer
 	ready bool // written; the device thread's alone
@@ -39,9 +39,16 @@ func (d *Device) own(spec C.sn_own_spec, dst, src, w, bias *array, frozen bool, 
 	if i < 0 {
 		return nil, nil
 	}
-	p, err := d.packing(i, &spec, w, frozen)
-	if err != nil {
-		return nil, err
+	bytes := C.own_packed_bytes(d.table, i, &spec)
+	var p *packed
+	packing := 0 // floats of weights that are packed for each run
+	if frozen {
+		var err error
+		if p, err = d.packing(i, &spec, w, bytes); err != nil {
+			return nil, err
+		}
+	} else {
+		packing = align16(int(bytes+3) / 4)
 	}
 	if f.mean == nil {
 		f.mean, f.invstd = &array{}, &array{}
@@ -50,19 +57,15 @@ func (d *Device) own(spec C.sn_own_spec, dst, src, w, bias *array, frozen bool, 
 	if spec.normalise != 0 {
 		affine = src.shape.N * align16(src.shape.C)
 	}
-	need := 2*affine + int(C.own_scratch_bytes(d.table, i, &spec, C.int(d.options.Threads))+3)/4
+	need := 2*affine + packing + int(C.own_scratch_bytes(d.table, i, &spec, C.int(d.options.Threads))+3)/4
 	args := C.sn_own_args{
-		src: src.data, packed: p.data, bias: (*C.float)(bias.data), dst: dst.data,
+		src: src.data, bias: (*C.float)(bias.data), dst: dst.data,
 		mean: (*C.float)(f.mean.data), invstd: (*C.float)(f.invstd.data),
 	}
 	return d.bind(func() error {
 		scratch, err := d.scratch(need)
 		if err != nil {
 			return err
-		}
-		if !p.ready {
-			C.own_pack(d.table, i, &spec, p.data, w.data)
-			p.ready = frozen
 		}
 		a := args
 		if affine > 0 {
@@ -71,7 +74,17 @@ func (d *Device) own(spec C.sn_own_spec, dst, src, w, bias *array, frozen bool, 
 			shift, scratch = d.affine(scratch, src, f.read)
 			a.shift = (*C.float)(shift)
 		}
-		a.scratch = scratch // aligned, for affine keeps it so
+		a.packed = scratch
+		if p != nil {
+			a.packed = p.data
+		}
+		a.scratch = unsafe.Add(scratch, 4*packing) // aligned, for affine and packing keep it so
+		if p == nil || !p.ready {
+			C.own_pack(d.table, i, &spec, unsafe.Pointer(a.packed), w.data)
+		}
+		if p != nil {
+			p.ready = true
+		}
 		C.own_run(d.table, i, &spec, &a)
 		return nil
 	})
@@ -99,35 +112,28 @@ func (d *Device) ownWeights(spec C.sn_own_spec, dw, db, ddst, src *array) (kerne
 	})
 }
 
-// packing returns the memory for the weights of the i-th convolution.
-func (d *Device) packing(i C.int, spec *C.sn_own_spec, w *array, frozen bool) (*packed, error) {
+// packing returns the memory for the frozen weights of the i-th convolution.
+func (d *Device) packing(i C.int, spec *C.sn_own_spec, w *array, bytes C.size_t) (*packed, error) {
 	key := packing{
 		name: C.GoString(C.own_name(d.table, i)), in: spec.src.c, out: spec.dst.c, kh: spec.kh, kw: spec.kw,
 		up: spec.up, stride: spec.stride, flipped: spec.flipped, plain: spec.src.blk*256 + spec.dst.blk,
 	}
-	owner := d
-	if frozen {
-		if p := w.packed[key]; p != nil {
-			return p, nil
-		}
-		owner = w.owner
+	if p := w.packed[key]; p != nil {
+		return p, nil
 	}
-	bytes := C.own_packed_bytes(d.table, i, spec)
 	p := &packed{data: C.sn_alloc(bytes)}
 	if p.data == nil {
 		return nil, fmt.Errorf("convolution: out of memory for %d MiB of packed weights", bytes>>20)
 	}
 	d.hold(int64(bytes))
-	owner.cleanup = append(owner.cleanup, func() {
+	w.owner.cleanup = append(w.owner.cleanup, func() {
 		C.free(p.data)
 		d.hold(-int64(bytes))
 	})
-	if frozen {
-		if w.packed == nil {
-			w.packed = map[packing]*packed{}
-		}
-		w.packed[key] = p
+	if w.packed == nil {
+		w.packed = map[packing]*packed{}
 	}
+	w.packed[key] = p
 	return p, nil
 }
 
