@@ -239,6 +239,16 @@ func (g *Graph) activation(s kernels.Shape) (*value, error) {
 	return &value{array: a}, err
 }
 
+// over makes the array of a result of in's shape and kind: in's own where the
+// kernel being bound is the last to read it, for kernels that may work in place.
+func (g *Graph) over(in *value) (*value, error) {
+	if in.readers == 1 && !in.pinned {
+		in.pinned = true // its array lives on in the result
+		return &value{array: in.array}, nil
+	}
+	return g.activation(in.array.Shape())
+}
+
 func (g *Graph) parameter(s kernels.Shape) (*value, error) {
 	a, err := g.dev.NewParameter(s)
 	return &value{array: a}, err
@@ -292,12 +302,13 @@ func (g *Graph) sum(nodes gorgonia.Nodes) (*Node, error) {
 	for i := range weights {
 		weights[i] = 1
 	}
-	result := g.activation
-	if g.flat[nodes[0]] {
-		result = g.parameter
-	}
+	flat := g.flat[nodes[0]]
 	return g.apply("sum", shape, func(in []*value) (*value, kernels.Kernel, error) {
-		out, err := result(shape)
+		result := g.over
+		if flat {
+			result = func(*value) (*value, error) { return g.parameter(shape) }
+		}
+		out, err := result(in[0])
 		if err != nil {
 			return nil, nil, err
 		}

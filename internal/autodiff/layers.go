@@ -327,8 +327,13 @@ func (g *Graph) relu(out kernels.Shape, x *Node) (*Node, error) {
 }
 
 func (g *Graph) reluBackward(grad, out *Node) (*Node, error) {
-	return g.unary("relu backward", g.shapes[out], func(dst kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
-		return g.dev.ReLUBackward(dst, in[0], in[1])
+	return g.apply("relu backward", g.shapes[out], func(in []*value) (*value, kernels.Kernel, error) {
+		v, err := g.over(in[0])
+		if err != nil {
+			return nil, nil, err
+		}
+		k, err := g.dev.ReLUBackward(v.array, in[0].array, in[1].array)
+		return v, k, err
 	}, nil, grad, out)
 }
 
