@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"stylenet/configs"
 	"stylenet/data"
@@ -319,6 +320,9 @@ func (r *Run) buildStep() (err error) {
 	if r.lossArrays, err = inference.Upload(r.dev, r.lossNet, r.vgg.Set); err != nil {
 		return err
 	}
+	// The device has them now: up to 80 MB that the step's arrays can have.
+	r.vgg.Set = nil
+	debug.FreeOSMemory()
 	if err := r.openStyle(); err != nil {
 		return err
 	}
