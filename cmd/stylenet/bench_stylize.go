@@ -128,10 +128,10 @@ func stylizeNoise(ctx context.Context, dev kernels.Device, m *export.Model, w, h
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	p := noise(w, h)
+	p, out := noise(w, h), images.New(w, h)
 	for i := range runs {
 		start := time.Now()
-		if _, err := s.Picture(ctx, p, stylize.Options{Strength: 1}); err != nil {
+		if err := s.Paint(ctx, p, out, stylize.Options{Strength: 1}); err != nil {
 			return err
 		}
 		tell(i, time.Since(start).Seconds())

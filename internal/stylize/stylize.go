@@ -80,8 +80,9 @@ type Stylizer struct {
 // plan is the network bound to one size.
 type plan struct {
 	*inference.Plan
-	h, w  int
-	bytes int64
+	h, w   int
+	values []float32 // of the picture, and then of the result
+	bytes  int64     // of maps and values
 }
 
 // Open puts a model on a device, which must stay open as long as the Stylizer.
@@ -193,7 +194,7 @@ func (s *Stylizer) paintWhole(ctx context.Context, in *border, f *finisher, maps
 	if err != nil {
 		return err
 	}
-	values := make([]float32, 3*in.high*in.wide)
+	values := pl.values
 	in.read(values, 0, in.high)
 	if err := pl.Device().Upload(pl.Input(), values); err != nil {
 		return err
@@ -228,10 +229,10 @@ func (s *Stylizer) paintStrips(ctx context.Context, in *border, f *finisher, hav
 }
 
 // plan returns the plan for a size, a new one unless that size was among the
-// last; it takes that many bytes. Plans for other sizes are closed until they
+// last; its maps take that many bytes. Plans for other sizes are closed until they
 // take no more than left bytes.
 func (s *Stylizer) plan(h, w int, bytes, left int64) (*plan, error) {
-	p := &plan{h: h, w: w, bytes: bytes}
+	p := &plan{h: h, w: w, bytes: bytes + 4*3*int64(h)*int64(w)}
 	if i := slices.IndexFunc(s.plans, func(p *plan) bool { return p.h == h && p.w == w }); i >= 0 {
 		p = s.plans[i]
 		s.plans = slices.Delete(s.plans, i, i+1)
@@ -249,6 +250,7 @@ func (s *Stylizer) plan(h, w int, bytes, left int64) (*plan, error) {
 		if p.Plan, err = inference.Compile(s.dev, s.net, s.params, 1, h, w); err != nil {
 			return nil, err
 		}
+		p.values = make([]float32, 3*h*w)
 	}
 	s.plans = slices.Insert(s.plans, 0, p)
 	return p, nil
