@@ -39,7 +39,7 @@ INLINE vf transformed(vf x, transform t) {
 /* Pixels xa to xb of row y of what is read of a span, to out or added to it. */
 INLINE void read_pixels(float *out, const act *span, const sn_source *s, transform t, int y, int xa, int xb, int add,
                         const int blk) {
-    const int iy = padded_index(y - s->pad.top, s->d.h * s->up, s->mode);
+    const int iy = border_index(y - s->pad.top, s->d.h * s->up, s->mode);
     if (iy < 0) {
         if (!add) memset(out, 0, (size_t)(xb - xa) * blk * sizeof *out);
         return;
@@ -58,7 +58,7 @@ INLINE void read_pixels(float *out, const act *span, const sn_source *s, transfo
             x = x1 - 1;
             continue;
         }
-        const int ix = padded_index(x - s->pad.left, s->d.w * s->up, s->mode);
+        const int ix = border_index(x - s->pad.left, s->d.w * s->up, s->mode);
         const vf v = ix < 0 ? (vf){} : transformed(pixel(in + (size_t)(ix / s->up) * blk, blk), t);
         if (blk == 1)
             *to = v[0] + (add ? *to : 0);

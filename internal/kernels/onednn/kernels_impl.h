@@ -13,7 +13,7 @@
    Vectors are only passed to functions that are inlined: compile with
    -Wno-psabi, or GCC notes that its ABI for wide ones has changed once. */
 #include "own_stats.h"
-#include "vectors.h"
+#include "own_words.h"
 
 #if !defined(ACT_BF16)
 #define SN_PLAIN SN_TABLE
@@ -24,14 +24,6 @@ extern const sn_kernels SN_PLAIN, SN_TABLE;
 
 /* ---- padding ---- */
 
-/* The source of index i, counted from the first pixel of the plain map of n
-   pixels; -1 for a zero. */
-INLINE int padded_index(int i, int n, int mode) {
-    if (i >= 0 && i < n) return i;
-    if (mode == SN_PAD_ZERO) return -1;
-    if (mode == SN_PAD_EDGE) return i < 0 ? 0 : n - 1;
-    return i < 0 ? -i : 2 * (n - 1) - i;
-}
 INLINE int clamp(int i, int low, int high) { return i < low ? low : i > high ? high : i; }
 
 INLINE void pad_rows(act *dst, const act *src, sn_dims d, int mode, sn_border b, const int blk) {
@@ -42,7 +34,7 @@ INLINE void pad_rows(act *dst, const act *src, sn_dims d, int mode, sn_border b,
 #pragma omp parallel for schedule(static) if (WORTH_THREADS(rows *row))
     for (size_t r = 0; r < rows; r++) {
         act *out = dst + r * row;
-        const int y = padded_index((int)(r % h) - b.top, d.h, mode);
+        const int y = border_index((int)(r % h) - b.top, d.h, mode);
         if (y < 0) {
             memset(out, 0, row * sizeof *out);
             continue;
@@ -53,9 +45,9 @@ INLINE void pad_rows(act *dst, const act *src, sn_dims d, int mode, sn_border b,
             memset(out + (size_t)x1 * blk, 0, (size_t)(w - x1) * blk * sizeof *out);
         } else {
             for (int x = 0; x < x0; x++)
-                put_pixel(out + (size_t)x * blk, pixel(in + (size_t)padded_index(x - b.left, d.w, mode) * blk, blk), blk, 0);
+                put_pixel(out + (size_t)x * blk, pixel(in + (size_t)border_index(x - b.left, d.w, mode) * blk, blk), blk, 0);
             for (int x = x1; x < w; x++)
-                put_pixel(out + (size_t)x * blk, pixel(in + (size_t)padded_index(x - b.left, d.w, mode) * blk, blk), blk, 0);
+                put_pixel(out + (size_t)x * blk, pixel(in + (size_t)border_index(x - b.left, d.w, mode) * blk, blk), blk, 0);
         }
         act *inner = out + (size_t)x0 * blk;
         if (x1 > x0) {
@@ -91,14 +83,14 @@ INLINE void pad_backward_rows(act *dsrc, const act *ddst, sn_dims d, int mode, s
         for (int k = -1; k < h; k++) {
             if (k == b.top && mode != SN_PAD_ZERO) k += d.h; /* not border */
             const int from = k < 0 ? y + b.top : k;
-            if (from < 0 || from >= h || (k >= 0 && padded_index(k - b.top, d.h, mode) != y)) continue;
+            if (from < 0 || from >= h || (k >= 0 && border_index(k - b.top, d.h, mode) != y)) continue;
             const act *in = ddst + (r / d.h * h + from) * w * blk, *in_inner = in + (ptrdiff_t)(x0 + b.left) * blk;
             MAP(inner, (size_t)(x1 - x0) * blk, 0, AT(inner) + AT(in_inner));
             if (mode == SN_PAD_ZERO) break;
             for (int x = 0; x < w; x++) {
                 if (x == b.left) x += d.w;
                 if (x >= w) break;
-                const int to = padded_index(x - b.left, d.w, mode) - c0;
+                const int to = border_index(x - b.left, d.w, mode) - c0;
                 const vf v = pixel(in + (size_t)x * blk, blk);
                 if (to < 0 || to >= c1 - c0) continue;
                 if (blk == 1)
@@ -699,43 +691,33 @@ static void k_pool_backward(void *dsrc, const void *ddst, const void *src, sn_di
    which keeps the rounding error of large maps small. */
 #define GRAM_RUN 256
 
-/* Products are taken GRAM_STEP at a time: with bfloat16 the processor
-   multiplies pairs and adds both to a float. What a lane multiplies at once lies
-   side by side. */
-#if defined(ACT_BF16)
-#define GRAM_STEP 2
+/* Products are taken a word at a time (own_words.h): with bfloat16 that is two
+   pixels, which lie side by side. */
+#if DOT2
 /* Pixels p and p+1 of a block, lane by lane; zeros for p+1 where left is 1. */
 INLINE vf side_by_side(const act *p, size_t left) {
     const __m512i order = (__m512i)(__v32hi){0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                              8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     return (vf)_mm512_permutexvar_epi16(order, _mm512_maskz_loadu_epi16(left > 1 ? ~0u : 0xffff, p));
 }
-/* acc plus the products of v with the GRAM_STEP elements at x. */
-INLINE vf multiply(vf acc, const act *x, vf v) {
-    int pair;
-    memcpy(&pair, x, sizeof pair);
-    return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)v, (__m512bh)_mm512_set1_epi32(pair));
-}
 #else
-#define GRAM_STEP 1
 INLINE vf side_by_side(const act *p, size_t left) { return load_act(p); }
-INLINE vf multiply(vf acc, const act *x, vf v) { return acc + all(*x) * v; }
 #endif
 
 /* Adds scale·A·Bᵀ over px pixels to a tile of the upper triangle of a matrix of
-   c columns: rows channels from a, GRAM_STEP pixels side by side, and cols
+   c columns: rows channels from a, PER_WORD pixels side by side, and cols
    whole blocks from b on. fresh writes instead of adding. */
 INLINE void gram_tile(float *dst, int c, int row0, int col0, const act *a, const act *b, size_t block, size_t px,
                       float scale, int fresh, const int rows, const int cols) {
     vf acc[BLK][2];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = (vf){};
-    for (size_t p = 0; p < px; p += GRAM_STEP, a += GRAM_STEP * BLK, b += GRAM_STEP * BLK) {
+    for (size_t p = 0; p < px; p += PER_WORD, a += PER_WORD * BLK, b += PER_WORD * BLK) {
         const vf v0 = side_by_side(b, px - p), v1 = cols > 1 ? side_by_side(b + block, px - p) : (vf){};
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            acc[i][0] = multiply(acc[i][0], a + i * GRAM_STEP, v0);
-            if (cols > 1) acc[i][1] = multiply(acc[i][1], a + i * GRAM_STEP, v1);
+            acc[i][0] = multiply_add(acc[i][0], broadcast_word(a + i * PER_WORD), v0);
+            if (cols > 1) acc[i][1] = multiply_add(acc[i][1], broadcast_word(a + i * PER_WORD), v1);
         }
     }
 #pragma GCC unroll 16
@@ -764,9 +746,9 @@ static void gram_blocks(float *dst, int c, const act *f, size_t block, int i, in
         for (size_t p = 0; p < px; p += GRAM_RUN) {
             const size_t run = least(GRAM_RUN, px - p);
             const act *a = f + i * block + p * BLK, *b = f + j * block + p * BLK;
-#if GRAM_STEP > 1
+#if DOT2
             act rows[GRAM_RUN * BLK] __attribute__((aligned(64)));
-            for (size_t q = 0; q < run; q += GRAM_STEP) {
+            for (size_t q = 0; q < run; q += PER_WORD) {
                 const vf v = side_by_side(a + q * BLK, run - q);
                 memcpy(rows + q * BLK, &v, sizeof v);
             }
@@ -776,7 +758,7 @@ static void gram_blocks(float *dst, int c, const act *f, size_t block, int i, in
                 gram_tile(dst, c, i * BLK, j * BLK, a, b, block, run, scale, fresh && p == 0, BLK, 1);
             else
                 for (int r = 0; r < BLK; r += BLK / 2)
-                    gram_tile(dst, c, i * BLK + r, j * BLK, a + r * GRAM_STEP, b, block, run, scale, fresh && p == 0,
+                    gram_tile(dst, c, i * BLK + r, j * BLK, a + r * PER_WORD, b, block, run, scale, fresh && p == 0,
                               BLK / 2, 2);
         }
 }
@@ -843,7 +825,7 @@ static void k_gram(float *dst, const void *src, sn_dims d) {
 #endif
 
 /* px pixels of cols output blocks: the sum over channels i of s[i] times
-   channel i of f. s has rows of `stride` for GRAM_STEP channels side by side,
+   channel i of f. s has rows of `stride` for PER_WORD channels side by side,
    zero past the last channel. */
 INLINE void gram_backward_tile(act *dst, const act *s, size_t stride, const act *f, size_t block, sn_dims d,
                                int first, const int px, const int cols) {
@@ -852,14 +834,14 @@ INLINE void gram_backward_tile(act *dst, const act *s, size_t stride, const act 
     for (int k = 0; k < px; k++) acc[k][0] = acc[k][1] = (vf){};
     for (int i0 = 0; i0 < d.c; i0 += BLK, f += block) {
         const int lanes = (int)least(BLK, d.c - i0);
-        for (int l = 0; l < lanes; l += GRAM_STEP, s += stride) {
+        for (int l = 0; l < lanes; l += PER_WORD, s += stride) {
             vf v0, v1 = {};
             memcpy(&v0, s, sizeof v0);
-            if (cols > 1) memcpy(&v1, s + GRAM_STEP * BLK, sizeof v1);
+            if (cols > 1) memcpy(&v1, s + PER_WORD * BLK, sizeof v1);
 #pragma GCC unroll 16
             for (int k = 0; k < px; k++) {
-                acc[k][0] = multiply(acc[k][0], f + k * BLK + l, v0);
-                if (cols > 1) acc[k][1] = multiply(acc[k][1], f + k * BLK + l, v1);
+                acc[k][0] = multiply_add(acc[k][0], broadcast_word(f + k * BLK + l), v0);
+                if (cols > 1) acc[k][1] = multiply_add(acc[k][1], broadcast_word(f + k * BLK + l), v1);
             }
         }
     }
@@ -881,8 +863,8 @@ INLINE void gram_backward_pixels(act *dst, const act *s, size_t stride, const ac
 static void k_gram_backward(void *dsrc, const float *dgram, const void *src, sn_dims d, float *scratch) {
     const float scale = (float)(1 / ((double)d.c * d.h * d.w));
     const int nb = spans(d), pair_columns = (nb + 1) / 2;
-    const size_t stride = (size_t)nb * d.blk * GRAM_STEP;
-    act *weights = (act *)scratch; /* (G + G^T), GRAM_STEP rows side by side */
+    const size_t stride = (size_t)nb * d.blk * PER_WORD;
+    act *weights = (act *)scratch; /* (G + G^T), PER_WORD rows side by side */
     const size_t block = span_elements(d), hw = (size_t)d.h * d.w;
     const size_t chunk = d.blk == 1 ? PIECE : 8 * GRAM_PIXELS, chunks = ceil_div(hw, chunk);
     const size_t tasks = chunks * (d.blk == 1 ? d.c : pair_columns);
@@ -892,9 +874,9 @@ static void k_gram_backward(void *dsrc, const float *dgram, const void *src, sn_
         const act *f = (const act *)src + (size_t)n * nb * block;
         act *out = (act *)dsrc + (size_t)n * nb * block;
 #pragma omp for schedule(static)
-        for (int i = 0; i < (d.c + GRAM_STEP - 1) / GRAM_STEP * GRAM_STEP; i++)
+        for (int i = 0; i < (d.c + PER_WORD - 1) / PER_WORD * PER_WORD; i++)
             for (int j = 0; j < nb * d.blk; j++)
-                put_act(weights + i / GRAM_STEP * stride + j * GRAM_STEP + i % GRAM_STEP,
+                put_act(weights + i / PER_WORD * stride + j * PER_WORD + i % PER_WORD,
                         i < d.c && j < d.c ? (g[(size_t)i * d.c + j] + g[(size_t)j * d.c + i]) * scale : 0);
 #pragma omp for schedule(static)
         for (size_t t = 0; t < tasks; t++) {
@@ -914,7 +896,7 @@ static void k_gram_backward(void *dsrc, const float *dgram, const void *src, sn_
             const size_t p = t / pair_columns * chunk, px = least(chunk, hw - p);
             const int j = (int)(t % pair_columns) * 2;
             const act *from = f + p * BLK;
-            const act *s = weights + (size_t)j * BLK * GRAM_STEP;
+            const act *s = weights + (size_t)j * BLK * PER_WORD;
             act *to = out + j * block + p * BLK;
             if (j + 1 < nb)
                 gram_backward_pixels(to, s, stride, from, block, d, j, px, 2);

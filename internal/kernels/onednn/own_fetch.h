@@ -6,15 +6,6 @@
 #include "own.h"
 #include "vectors.h"
 
-/* Where row or column i of a map of n is read, -1 for a zero. i may lie beyond
-   the border too, where results are cut off: any finite value does. */
-INLINE int border_index(int i, int n, int mode) {
-    if (i >= 0 && i < n) return i;
-    if (mode == SN_PAD_ZERO) return -1;
-    if (mode == SN_PAD_REFLECT) i = i < 0 ? -i : 2 * (n - 1) - i;
-    return i < 0 ? 0 : i < n ? i : n - 1;
-}
-
 /* Scale and shift of span g of an image, for all lanes of a vector. */
 typedef struct {
     vf scale, shift;

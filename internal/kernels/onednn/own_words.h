@@ -5,7 +5,7 @@
 #include "vectors.h"
 
 /* Products of two: pairs of bf16 values, added in float32. */
-#if defined(ACT_BF16) && defined(__AVX512BF16__) && BLK == 16
+#if defined(ACT_BF16)
 #define DOT2 1
 #else
 #define DOT2 0

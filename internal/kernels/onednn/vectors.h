@@ -89,7 +89,8 @@ INLINE void transpose(vf *v) {
 /* ---- elements of maps ---- */
 
 /* An element of a blocked map. Maps with blk 1 are always float: the kernels of
-   kernels_impl.h for bfloat16 leave them to those for float. */
+   kernels_impl.h for bfloat16, which need AVX-512 BF16, leave them to those for
+   float. */
 #if defined(ACT_BF16)
 typedef uint16_t act;
 #else
@@ -106,36 +107,28 @@ INLINE uint16_t round_bf16(float x) {
 
 /* BLK elements as floats, and back, rounded to nearest even. */
 INLINE vf load_act(const act *p) {
-#if !defined(ACT_BF16)
-    return load(p);
-#elif defined(__AVX512F__) && BLK == 16
+#if defined(ACT_BF16)
     return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
 #else
-    vi v;
-    for (int l = 0; l < BLK; l++) v[l] = (int)((uint32_t)p[l] << 16);
-    return (vf)v;
+    return load(p);
 #endif
 }
-#if defined(ACT_BF16) && defined(__AVX512BF16__) && BLK == 16
+#if defined(ACT_BF16)
 INLINE __m256i narrow(vf v) { return (__m256i)_mm512_cvtneps_pbh((__m512)v); }
 #endif
 INLINE void store_act(act *p, vf v) {
-#if !defined(ACT_BF16)
-    store(p, v);
-#elif defined(__AVX512BF16__) && BLK == 16
+#if defined(ACT_BF16)
     _mm256_storeu_si256((__m256i *)p, narrow(v));
 #else
-    for (int l = 0; l < BLK; l++) p[l] = round_bf16(v[l]);
+    store(p, v);
 #endif
 }
 /* As stream; the address must be a multiple of BLK elements. */
 INLINE void stream_act(act *p, vf v) {
-#if !defined(ACT_BF16)
-    stream(p, v);
-#elif defined(__AVX512BF16__) && BLK == 16
+#if defined(ACT_BF16)
     _mm256_stream_si256((__m256i *)p, narrow(v));
 #else
-    store_act(p, v);
+    stream(p, v);
 #endif
 }
 INLINE vf load_part_act(const act *p, size_t lanes) {
@@ -254,6 +247,15 @@ INLINE double add_up(const double *v, size_t n) {
 
 INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 INLINE size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
+
+/* Where row or column i of a map of n pixels is read, -1 for a zero. i may lie
+   beyond the border too, where results are cut off: any finite value does. */
+INLINE int border_index(int i, int n, int mode) {
+    if (i >= 0 && i < n) return i;
+    if (mode == SN_PAD_ZERO) return -1;
+    if (mode == SN_PAD_REFLECT) i = i < 0 ? -i : 2 * (n - 1) - i;
+    return i < 0 ? 0 : i < n ? i : n - 1;
+}
 
 /* A pixel of a span: one element with blk 1, in all lanes. */
 INLINE vf pixel(const act *p, const int blk) { return blk == 1 ? all(get_act(p)) : load_act(p); }
