@@ -82,7 +82,7 @@ var only = []struct {
 	{"stylenet/internal/kernels/cuda", []string{"internal/devices"}, true, "backends are chosen by name, in package devices"},
 	{"stylenet/internal/kernels/kerneltest", nil, true, "it is for tests of backends"},
 	{"stylenet/internal/testassets", nil, true, "the product needs no development assets"},
-	{"C", []string{"internal/kernels/onednn"}, false, "everything else builds without a C compiler"},
+	{"C", []string{"internal/kernels/onednn", "internal/kernels/cuda"}, false, "everything else builds without a C compiler"},
 	{"gorgonia.org/...", []string{"internal/autodiff", "internal/kernels/cuda"}, false, "Gorgonia's graph is an implementation of autodiff, and no other's vocabulary"},
 	{"gopkg.in/yaml.v3", []string{"configs"}, true, "YAML has one reader, the strict one"},
 	{"github.com/spf13/...", []string{"cmd/stylenet"}, false, "libraries parse no command lines"},

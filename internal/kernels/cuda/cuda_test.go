@@ -1,0 +1,346 @@
+//go:build cudahost && !cudnn
+
+package cuda
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"stylenet/internal/kernels"
+	"stylenet/internal/kernels/kerneltest"
+)
+
+func TestConformance(t *testing.T) {
+	bf16 := 1.0 / 256 // half a unit in the last place, relative
+	for _, c := range []struct {
+		name    string
+		options Options
+		tol     kerneltest.Tolerance
+	}{
+		{"float32", Options{Exact: true}, kerneltest.Tolerance{Conv: 1e-6, Rest: 2e-6}},
+		{"bf16", Options{Precision: kernels.BF16}, kerneltest.Tolerance{Conv: bf16, Rest: 2e-6, Rounding: 2 * bf16}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			kerneltest.Run(t, func(t *testing.T) kernels.Device { d, _ := open(t, c.options); return d }, c.tol)
+		})
+	}
+}
+
+// open returns a device, and its driver, of which the device's Close checks
+// that all memory came back.
+func open(t *testing.T, o Options) (*Device, *hostDriver) {
+	t.Helper()
+	d, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, d.driver.(*hostDriver)
+}
+
+// bench makes arrays and kernels, and ends the test on any error.
+type bench struct {
+	*testing.T
+	*Device
+}
+
+func (b bench) values(s kernels.Shape) []float32 {
+	v := make([]float32, s.Elements())
+	for i := range v {
+		v[i] = float32(i%113)/32 - 1.5
+	}
+	return v
+}
+
+func (b bench) array(s kernels.Shape, parameter bool) *array {
+	b.Helper()
+	a, err := b.newArray(s, parameter)
+	if err == nil {
+		err = b.Upload(a, b.values(s))
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return a
+}
+
+func (b bench) run(k kernels.Kernel, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+	k()
+	if err := b.Sync(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// raw returns a map's memory as floats.
+func (b bench) raw(a *array) []float32 {
+	b.Helper()
+	words := make([]uint16, a.bytes()/2)
+	if err := b.driver.download(unsafe.Pointer(&words[0]), a.data, a.bytes()); err != nil {
+		b.Fatal(err)
+	}
+	v := make([]float32, a.vectors()*lanes)
+	for i := range v {
+		if a.elem == bfloat16Element {
+			v[i] = math.Float32frombits(uint32(words[i]) << 16)
+		} else {
+			v[i] = math.Float32frombits(uint32(words[2*i]) | uint32(words[2*i+1])<<16)
+		}
+	}
+	return v
+}
+
+// Maps lie as the package says, and every kernel leaves zeros in the padding of
+// channels: what it finds there is NaN.
+func TestLayout(t *testing.T) {
+	for _, precision := range []string{kernels.Float32, kernels.BF16} {
+		d, _ := open(t, Options{Precision: precision})
+		b := bench{t, d}
+		for _, channels := range []int{3, 5, 20} {
+			s := kernels.Shape{N: 2, C: channels, H: 5, W: 6}
+			x, g := b.array(s, false), b.array(s, false)
+			if want := map[bool]element{false: bfloat16Element}[precision == kernels.Float32 || channels <= plainChannels]; x.elem != want {
+				t.Errorf("%s: %d channels are of element %d, not %d", precision, channels, x.elem, want)
+			}
+			values, wide := b.values(s), x.groups()*lanes
+			for i, v := range b.raw(x) {
+				n, y, col, c := i/wide/s.W/s.H, i/wide/s.W%s.H, i/wide%s.W, i%wide
+				want := float32(0)
+				if c < s.C {
+					want = values[((n*s.C+c)*s.H+y)*s.W+col]
+				}
+				if v != want {
+					t.Fatalf("%s %v: pixel (%d %d %d) has %g in channel %d, not %g", precision, s, n, y, col, v, c, want)
+				}
+			}
+			vector := func() *array { return b.array(kernels.Vector(channels), true) }
+			stats := func() *array { return b.array(kernels.Norm{}.Stats(s), true) }
+			gamma, beta, mean, invstd, dgamma, dbeta := vector(), vector(), stats(), stats(), vector(), vector()
+			w := b.array(kernels.Shape{N: channels, C: channels, H: 3, W: 3}, true)
+			loss, gram := b.array(kernels.Scalar(), true), b.array(kernels.Shape{N: s.N, C: 1, H: channels, W: channels}, true)
+			same := kernels.Conv{Stride: 1, Pad: kernels.Same(1)}
+			odd := kernels.Conv{Stride: 1, Pad: kernels.Padding{Top: 2, Right: 2}}
+			norm := kernels.Norm{Eps: 1e-5}
+			read := kernels.Read{Mean: mean, InvStd: invstd, Gamma: gamma, Beta: beta, Mode: kernels.PadReflect, Pad: kernels.Same(1)}
+			large := kernels.Shape{N: s.N, C: s.C, H: 2 * s.H, W: 2 * s.W}
+			small := kernels.Shape{N: s.N, C: s.C, H: s.H / 2, W: s.W / 2}
+			bordered := kernels.Shape{N: s.N, C: s.C, H: s.H + 2, W: s.W + 2}
+			big, little, frame := b.array(large, false), b.array(small, false), b.array(bordered, false)
+			for name, c := range map[string]struct {
+				shape kernels.Shape
+				bind  func(y kernels.Array) (kernels.Kernel, error)
+			}{
+				"conv":     {s, func(y kernels.Array) (kernels.Kernel, error) { return d.Conv(y, x, w, beta, same) }},
+				"odd conv": {s, func(y kernels.Array) (kernels.Kernel, error) { return d.Conv(y, x, w, beta, odd) }},
+				"data":     {s, func(y kernels.Array) (kernels.Kernel, error) { return d.ConvBackwardData(y, g, w, beta, same) }},
+				"odd data": {s, func(y kernels.Array) (kernels.Kernel, error) { return d.ConvBackwardData(y, g, w, beta, odd) }},
+				"norm": {s, func(y kernels.Array) (kernels.Kernel, error) {
+					return d.Norm(y, stats(), stats(), x, gamma, beta, norm)
+				}},
+				"affine":    {s, func(y kernels.Array) (kernels.Kernel, error) { return d.ChannelAffine(y, x, gamma, beta) }},
+				"relu":      {s, func(y kernels.Array) (kernels.Kernel, error) { return d.ReLU(y, x) }},
+				"tanh":      {s, func(y kernels.Array) (kernels.Kernel, error) { return d.Tanh(y, x, 150, 20) }},
+				"tanh back": {s, func(y kernels.Array) (kernels.Kernel, error) { return d.TanhBackward(y, g, x, 150, 20) }},
+				"sum":       {s, func(y kernels.Array) (kernels.Kernel, error) { return d.Sum(y, list(x, g), []float32{1, 2}) }},
+				"up":        {large, func(y kernels.Array) (kernels.Kernel, error) { return d.Upsample(y, x, 2) }},
+				"up back":   {s, func(y kernels.Array) (kernels.Kernel, error) { return d.UpsampleBackward(y, big, 2) }},
+				"pool":      {small, func(y kernels.Array) (kernels.Kernel, error) { return d.Pool(y, x, kernels.AvgPool) }},
+				"pool back": {s, func(y kernels.Array) (kernels.Kernel, error) { return d.PoolBackward(y, little, x, kernels.MaxPool) }},
+				"pad":       {bordered, func(y kernels.Array) (kernels.Kernel, error) { return d.Pad(y, x, kernels.PadReflect, kernels.Same(1)) }},
+				"pad back": {s, func(y kernels.Array) (kernels.Kernel, error) {
+					return d.PadBackward(y, frame, kernels.PadReflect, kernels.Same(1))
+				}},
+				"gram back": {s, func(y kernels.Array) (kernels.Kernel, error) { return d.GramBackward(y, gram, x) }},
+				"mse back":  {s, func(y kernels.Array) (kernels.Kernel, error) { return d.MSEBackward(y, loss, x, g) }},
+				"tv back":   {s, func(y kernels.Array) (kernels.Kernel, error) { return d.TotalVariationBackward(y, loss, x) }},
+				"fused": {s, func(y kernels.Array) (kernels.Kernel, error) {
+					return d.FusedConv(y, stats(), stats(), x, read, w, beta, kernels.Conv{Stride: 1}, norm)
+				}},
+				"fused sum": {bordered, func(y kernels.Array) (kernels.Kernel, error) {
+					return d.FusedSum(y, list(x, frame), []kernels.Read{read, {}})
+				}},
+				"norm back": {s, func(y kernels.Array) (kernels.Kernel, error) {
+					return d.NormBackward(y, dgamma, dbeta, g, x, gamma, beta, mean, invstd, norm)
+				}},
+			} {
+				y, err := b.newArray(c.shape, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.run(c.bind(y))
+				for i, v := range b.raw(y) {
+					if v != v || i%wide >= s.C && v != 0 {
+						t.Errorf("%s %v: %s leaves %g in channel %d", precision, s, name, v, i%wide)
+						break
+					}
+				}
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Scopes give back all of their memory, over and over, and the device all of its.
+func TestMemoryIsReturned(t *testing.T) {
+	d, drv := open(t, Options{})
+	step := func(i int) {
+		scope := d.Scope().(*Device)
+		b := bench{t, scope}
+		s := kernels.Shape{N: 1 + i%3, C: 16, H: 8, W: 8 + i%5}
+		x, y, w := b.array(s, false), b.array(s, false), b.array(kernels.Shape{N: 16, C: 16, H: 3, W: 3}, true)
+		b.run(scope.Conv(y, x, w, nil, kernels.Conv{Stride: 1, Pad: kernels.Same(1), Frozen: i%2 == 0}))
+		if err := scope.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 60 {
+		step(i)
+	}
+	held, peak := drv.held, d.PeakBytes()
+	for i := range 300 {
+		step(i)
+	}
+	if drv.held != held || d.PeakBytes() != peak || int64(held) != d.held {
+		t.Errorf("%d bytes are held and %d were, %d and %d before; the device counts %d", drv.held, d.PeakBytes(), held, peak, d.held)
+	}
+	open := bench{t, d.Scope().(*Device)} // and is never closed
+	open.array(kernels.Shape{N: 1, C: 8, H: 9, W: 9}, false)
+	if err := d.Close(); err != nil { // the driver complains of what is left
+		t.Error(err)
+	}
+	if drv.held != 0 || d.held != 0 {
+		t.Errorf("%d bytes are held after Close, %d by the device's count", drv.held, d.held)
+	}
+	if _, err := open.NewActivation(kernels.Scalar()); err == nil {
+		t.Error("a closed device made an array")
+	}
+}
+
+func TestOutOfMemory(t *testing.T) {
+	d, drv := open(t, Options{})
+	defer d.Close()
+	drv.limit = 3 << 20
+	scope := d.Scope()
+	if _, err := scope.NewActivation(kernels.Shape{N: 1, C: 8, H: 256, W: 256}); err != nil {
+		t.Fatal(err)
+	}
+	large := kernels.Shape{N: 1, C: 8, H: 256, W: 200}
+	_, err := d.NewActivation(large)
+	for _, want := range []string{"out of GPU memory: 1 MiB were asked for", "of 3 MiB are free", "train.batch", "data.size", "--tile", "--memory", "bf16"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not say %q", err, want)
+		}
+	}
+	// Memory that only waits for later scopes is given up first.
+	if err := scope.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wider := large
+	wider.W = 330
+	if _, err := d.NewActivation(wider); err != nil {
+		t.Error(err)
+	}
+	// A kernel that was bound keeps its scratch memory when a larger one gets none.
+	b := bench{t, d}
+	s := kernels.Shape{N: 1, C: 8, H: 4, W: 4}
+	x, sum := b.array(s, false), b.array(kernels.Vector(8), true)
+	before, err := d.BiasBackward(sum, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drv.limit = drv.held
+	if err := d.reserve(1 << 20); err == nil {
+		t.Fatal("scratch memory beyond the limit")
+	}
+	b.run(before, nil)
+}
+
+// A recorded sequence does what its launches do one by one, with the settings of
+// each step, and again after its scratch memory has moved.
+func TestRecord(t *testing.T) {
+	train := func(record bool) []float32 {
+		d, _ := open(t, Options{})
+		defer d.Close()
+		b := bench{t, d}
+		s := kernels.Shape{N: 2, C: 8, H: 6, W: 6}
+		x, y, dw := b.array(s, false), b.array(s, false), b.array(kernels.Shape{N: 8, C: 8, H: 3, W: 3}, true)
+		zeros := func() *array {
+			a := b.array(dw.shape, true)
+			if err := d.Upload(a, make([]float32, a.shape.Elements())); err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		w, m, v := b.array(dw.shape, true), zeros(), zeros()
+		c := kernels.Conv{Stride: 1, Pad: kernels.Same(1)}
+		h := kernels.Adam{LR: 0.1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8}
+		var bound []kernels.Kernel
+		add := func(k kernels.Kernel, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			bound = append(bound, k)
+		}
+		add(d.Conv(y, x, w, nil, c))
+		add(d.ConvBackwardWeights(dw, nil, y, x, c))
+		add(d.Adam(list(w), list(dw), list(m), list(v), nil, &h))
+		step := func() {
+			for _, k := range bound {
+				k()
+			}
+		}
+		if record {
+			step = d.Record(step)
+		}
+		for i := range 6 {
+			if i == 4 {
+				if err := d.reserve(1 << 20); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.Step, h.LR = i+1, 0.1/float64(i+1)
+			step()
+		}
+		h.Step = 0
+		step()
+		if err := d.Sync(); err == nil || !strings.Contains(err.Error(), "step 0") {
+			t.Errorf("a step with wrong settings: %v", err)
+		}
+		after := make([]float32, w.shape.Elements())
+		if err := d.Download(after, w); err != nil {
+			t.Fatal(err)
+		}
+		return after
+	}
+	want := train(false)
+	for i, v := range train(true) {
+		if v != want[i] {
+			t.Fatalf("weight %d is %g after recorded steps, not %g", i, v, want[i])
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	d, _ := open(t, Options{})
+	defer d.Close()
+	if rate, err := d.PeakFLOPS(); err != nil || !(rate > 0) {
+		t.Errorf("peak %g, %v", rate, err)
+	}
+	if rate, err := d.Bandwidth(1 << 20); err != nil || !(rate > 0) {
+		t.Errorf("bandwidth %g, %v", rate, err)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, o := range []Options{{Index: -1}, {Precision: "fp8"}} {
+		if _, err := Open(o); err == nil {
+			t.Errorf("%+v was opened", o)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+//go:build cudahost && !cudnn
+
+package cuda
+
+/*
+#cgo CXXFLAGS: -O3 -std=gnu++17 -DSTYLENET_HOST -Wall -Wno-psabi -Wno-unused-function -Wno-unused-variable
+#include <stdlib.h>
+#include <string.h>
+#include "host_calls.h"
+*/
+import "C"
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"unsafe"
+)
+
+// Go does not know that host.cc includes kernels.cu. Embedded, it is built anew
+// where that changes.
+//
+//go:embed kernels.cu
+var _ string
+
+// hostDriver runs the kernels of kernels.cu on the processor, with plain loops
+// in place of NVIDIA's libraries. Memory that it hands out is full of NaN, so
+// that a result that depends on what nobody wrote is seen.
+type hostDriver struct {
+	element element
+	limit   int // bytes that it hands out in all
+	blocks  map[ptr]int
+	held    int
+	err     error
+
+	recording bool
+	recorded  []func()
+}
+
+var _ driver = (*hostDriver)(nil)
+
+func openDriver(o Options) (driver, error) {
+	return &hostDriver{element: o.element(), limit: 4 << 30, blocks: map[ptr]int{}}, nil
+}
+
+func (h *hostDriver) alloc(bytes int) (ptr, error) {
+	if bytes > h.limit-h.held {
+		return 0, &memoryError{bytes, "the limit of the driver for tests is reached"}
+	}
+	p := C.aligned_alloc(256, C.size_t(bytes+255)/256*256)
+	if p == nil {
+		return 0, &memoryError{bytes, "the processor has none left"}
+	}
+	C.memset(p, 0xff, C.size_t(bytes))
+	h.blocks[ptr(p)] = bytes
+	h.held += bytes
+	return ptr(p), nil
+}
+
+func (h *hostDriver) free(p ptr) {
+	if _, ok := h.blocks[p]; !ok {
+		h.fail(fmt.Errorf("cuda: memory at %#x is freed that was not handed out", uintptr(p)))
+		return
+	}
+	h.held -= h.blocks[p]
+	delete(h.blocks, p)
+	C.free(address(p))
+}
+
+// address is where memory of C lies.
+func address(p ptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&p)) }
+
+func (h *hostDriver) memory() (free, total int) { return h.limit - h.held, h.limit }
+
+func (h *hostDriver) upload(dst ptr, src unsafe.Pointer, bytes int) error {
+	C.memcpy(address(dst), src, C.size_t(bytes))
+	return h.sync()
+}
+
+func (h *hostDriver) download(dst unsafe.Pointer, src ptr, bytes int) error {
+	C.memcpy(dst, address(src), C.size_t(bytes))
+	return h.sync()
+}
+
+func (h *hostDriver) zero(dst ptr, bytes int) {
+	h.do(func() { C.memset(address(dst), 0, C.size_t(bytes)) })
+}
+
+// do runs what a stream would, now or where it is replayed.
+func (h *hostDriver) do(run func()) {
+	if h.recording {
+		h.recorded = append(h.recorded, run)
+		return
+	}
+	run()
+}
+
+func (h *hostDriver) fail(err error) {
+	if h.err == nil {
+		h.err = err
+	}
+}
+
+func (h *hostDriver) launch(kernel string, grid int, args unsafe.Pointer, bytes int) {
+	name := C.CString(kernel)
+	defer C.free(unsafe.Pointer(name))
+	k := C.host_find(name, C.long(bytes))
+	if k == nil || grid < 1 {
+		h.fail(fmt.Errorf("cuda: no kernel %s with a parameter of %d bytes on %d blocks", kernel, bytes, grid))
+		return
+	}
+	words := make([]uint64, (bytes+7)/8)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), bytes), unsafe.Slice((*byte)(args), bytes))
+	h.do(func() {
+		if C.host_launch(k, C.int(grid), unsafe.Pointer(&words[0])) == 0 {
+			h.fail(fmt.Errorf("cuda: kernel %s has a barrier that not all threads reach", kernel))
+		}
+	})
+}
+
+func (h *hostDriver) record() error {
+	if h.recording {
+		return errors.New("cuda: launches are being recorded already")
+	}
+	h.recording, h.recorded = true, nil
+	return nil
+}
+
+func (h *hostDriver) replay() (run func(), free func(), err error) {
+	launches := h.recorded
+	h.recording, h.recorded = false, nil
+	return func() {
+		for _, l := range launches {
+			l()
+		}
+	}, func() {}, nil
+}
+
+func (h *hostDriver) sync() error {
+	err := h.err
+	h.err = nil
+	return err
+}
+
+func (h *hostDriver) info() driverInfo {
+	return driverInfo{name: "kernels for NVIDIA GPUs, compiled for the processor", sms: 2, element: h.element}
+}
+
+func (h *hostDriver) close() error {
+	err := h.sync()
+	for p, bytes := range h.blocks {
+		err = errors.Join(err, fmt.Errorf("cuda: %d bytes of memory were not freed", bytes))
+		h.free(p)
+	}
+	return err
+}
+
+type hostConvolution struct {
+	driver *hostDriver
+	what   convWhat
+	elem   element
+	spec   C.host_conv
+}
+
+func (h *hostDriver) conv(s convSpec) (convolution, error) {
+	if s.c%8 != 0 || s.k%8 != 0 {
+		return nil, fmt.Errorf("cuda: a convolution from %d to %d channels", s.c, s.k)
+	}
+	return &hostConvolution{h, s.what, s.elem, C.host_conv{
+		half: half(s.elem), n: C.int(s.n), h: C.int(s.h), w: C.int(s.w), c: C.int(s.c), oh: C.int(s.oh), ow: C.int(s.ow), k: C.int(s.k),
+		r: C.int(s.r), s: C.int(s.s), stride: C.int(s.stride), pad_h: C.int(s.padH), pad_w: C.int(s.padW),
+	}}, nil
+}
+
+func half(e element) C.int {
+	if e == bfloat16Element {
+		return 1
+	}
+	return 0
+}
+
+func (c *hostConvolution) workspace() int { return 64 }
+
+func (c *hostConvolution) gradient() element { return c.elem } // as cuDNN
+
+func (c *hostConvolution) run(x, w, y, _ ptr) {
+	c.driver.do(func() {
+		switch c.what {
+		case convForward:
+			C.host_conv_forward(&c.spec, address(x), address(w), address(y))
+		case convBackwardData:
+			C.host_conv_backward_data(&c.spec, address(x), address(w), address(y))
+		case convBackwardWeights:
+			C.host_conv_backward_weights(&c.spec, address(x), address(w), address(y))
+		}
+	})
+}
+
+func (c *hostConvolution) close() {}
+
+func (h *hostDriver) gemm(g gemmSpec, a, b, c ptr) {
+	transpose := C.int(0)
+	if g.transposeA {
+		transpose = 1
+	}
+	spec := C.host_gemm{
+		half: half(g.elem), half_out: half(g.out), transpose_a: transpose, m: C.int(g.m), n: C.int(g.n), k: C.int(g.k), batch: C.int(g.batch),
+		alpha: C.float(g.alpha), stride_a: C.long(g.strideA), stride_b: C.long(g.strideB), stride_c: C.long(g.strideC),
+	}
+	h.do(func() { C.host_multiply(&spec, address(a), address(b), address(c)) })
+}
