@@ -1,7 +1,9 @@
 # GNU make. `make` alone lists the targets.
 #
 # CGO=0 builds and tests the portable version: pure Go, no C compiler, slower.
+# CUDA=1 builds and tests with NVIDIA GPUs besides (docs/cuda.md).
 CGO      ?= 1
+CUDA     ?= 0
 FUZZTIME ?= 10s
 GO       ?= go
 PYTHON   ?= python3
@@ -20,19 +22,27 @@ TAGS   :=
 CGOENV := CGO_ENABLED=0
 LINT   := lint-portable
 TESTS  := test-portable
+else ifeq ($(CUDA),1)
+# gorgonia.org/cu finds cuda.h and libcuda there.
+CUDADIR := $(CURDIR)/bin/cuda
+TAGS   := -tags onednn,cudnn
+CGOENV := CGO_ENABLED=1 CGO_CFLAGS='-O2 -g -Wno-deprecated-declarations -Wno-implicit-function-declaration -I$(CUDADIR)/include' CGO_LDFLAGS='-O2 -g -L$(CUDADIR)/lib'
+LINT   := lint-portable lint-tags lint-cudahost
+TESTS  := test-portable test-tags test-cudahost
+RACED  := race
 else
 TAGS   := -tags onednn
 CGOENV := CGO_ENABLED=1
-LINT   := lint-portable lint-onednn
-TESTS  := test-portable test-onednn
+LINT   := lint-portable lint-tags lint-cudahost
+TESTS  := test-portable test-tags test-cudahost
 RACED  := race
 endif
 
-export GO CGO FUZZTIME
+export GO CGO CUDADIR FUZZTIME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # the targets of a test share two cores, and their order is the cheapest fault first
-.PHONY: help setup build demo test lint lint-onednn lint-portable test-onednn test-portable race \
+.PHONY: help setup build demo test lint lint-tags lint-cudahost lint-portable test-tags test-cudahost test-portable race \
 	fuzz-short fuzz cross e2e golden bench bench-compare bench-roofline bench-plots bench-regress clean
 
 help: ## list the targets
@@ -41,7 +51,7 @@ help: ## list the targets
 setup: ## install what the build needs (Debian, Ubuntu)
 	@scripts/setup.sh
 
-build: setup ## build bin/stylenet (CGO=0: pure Go, slower)
+build: setup ## build bin/stylenet (CGO=0: pure Go, slower; CUDA=1: with NVIDIA GPUs)
 	$(CGOENV) $(GO) build $(TAGS) -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/stylenet ./cmd/stylenet
 
 demo: build ## train a small style and show it in demo/ (under 5 minutes on 2 cores)
@@ -57,15 +67,23 @@ lint-portable:
 	CGO_ENABLED=0 $(GO) vet ./...
 	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...
 
-lint-onednn:
-	$(CGOENV) $(GO) vet -tags onednn ./...
-	$(CGOENV) $(GO) run $(STATICCHECK) -tags onednn ./...
+lint-tags:
+	$(CGOENV) $(GO) vet $(TAGS) ./...
+	$(CGOENV) $(GO) run $(STATICCHECK) $(TAGS) ./...
+
+# The CUDA backend as it runs on the processor, for tests.
+lint-cudahost:
+	CGO_ENABLED=1 $(GO) vet -tags cudahost ./internal/kernels/cuda
+	CGO_ENABLED=1 $(GO) run $(STATICCHECK) -tags cudahost ./internal/kernels/cuda
 
 test-portable:
 	CGO_ENABLED=0 scripts/gotest.sh ./...
 
-test-onednn:
-	$(CGOENV) scripts/gotest.sh -tags onednn ./...
+test-tags:
+	$(CGOENV) scripts/gotest.sh $(TAGS) ./...
+
+test-cudahost:
+	CGO_ENABLED=1 scripts/gotest.sh -tags cudahost ./internal/kernels/cuda
 
 race:
 	$(CGOENV) scripts/gotest.sh -race $(TAGS) $(RACE)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what building and testing need and this machine lacks: a C compiler
-# and oneDNN; with the argument "peers" also the Python that bench/compare.py
+# Installs what building and testing need and this machine lacks: compilers of C
+# and C++, and oneDNN; with the argument "peers" also the Python that bench/compare.py
 # starts with, with "regress" that of bench/regress.py and valgrind. Does nothing
 # where all is there.
 #
-# usage: scripts/setup.sh [peers|regress]; CGO=0 asks for no C compiler and no oneDNN.
+# usage: scripts/setup.sh [peers|regress]; CGO=0 asks for no C compiler and no oneDNN,
+# CUDADIR=FOLDER for what a build with CUDA needs, in that folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,6 +34,9 @@ check_go() {
 }
 
 has_compiler() { echo 'int main(void) { return 0; }' | compile -fopenmp; }
+
+# Tests compile the kernels for NVIDIA GPUs as C++.
+has_cxx() { echo 'int main() { return 0; }' | ${CXX:-g++} -x c++ -o /dev/null - >/dev/null 2>&1; }
 
 has_onednn() {
 	printf '#include <dnnl.h>\nint main(void) { return !dnnl_version(); }\n' | compile -ldnnl
@@ -77,7 +81,11 @@ install_onednn() {
 check_go
 if [ "${CGO:-1}" != 0 ]; then
 	has_compiler || { install gcc libc6-dev && has_compiler; } || die "no C compiler that knows OpenMP (${CC:-gcc}); $portable"
+	has_cxx || { install g++ && has_cxx; } || die "no C++ compiler (${CXX:-g++})"
 	has_onednn || install_onednn
+	if [ -n "${CUDADIR-}" ]; then
+		scripts/cuda.sh "$CUDADIR"
+	fi
 fi
 case ${1-} in
 peers) python3 -c 'import venv, ensurepip' 2>/dev/null || install python3 python3-venv ;;

@@ -8,6 +8,7 @@ package devices
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"stylenet/internal/kernels"
@@ -18,28 +19,32 @@ import (
 type Options struct {
 	Threads int  // 0: one for each processor
 	Exact   bool // no approximate kernels
+	// Deterministic has a GPU give the same bits each time. Processors do anyway.
+	Deterministic bool
 	// Precision is kernels.Float32, which "" means too, or kernels.BF16, which
 	// not all backends and processors have and Exact excludes.
 	Precision string
 }
 
-// backend is one way to compute.
+// backend is one way to compute on the processor.
 type backend struct {
 	name string
 	open func(Options) (kernels.Device, error)
 }
 
-// Names lists the backends of this build, the best first.
+// Names lists the devices of this build, the best first. GPUs that do not work
+// are among them: opening one says what is missing.
 func Names() []string {
-	var names []string
+	names := cudaNames()
 	for _, b := range backends() {
 		names = append(names, b.name)
 	}
 	return names
 }
 
-// Open opens the device of that name: "auto" or "cpu" is the best one for the
-// processor.
+// Open opens the device of that name: one of Names, "cuda" or "cuda:N" for a GPU
+// counted from 0, "cpu" for the best way to use the processor, or "auto", which ""
+// means too, for the best that works.
 func Open(name string, o Options) (kernels.Device, error) {
 	if o.Threads < 0 {
 		return nil, fmt.Errorf("device: %d threads; use 0 for one for each processor", o.Threads)
@@ -48,8 +53,19 @@ func Open(name string, o Options) (kernels.Device, error) {
 		return nil, errors.New("device: exact kernels compute in float32, not in bf16")
 	}
 	all := backends()
-	if name == "auto" || name == "cpu" || name == "" {
+	if name == "auto" || name == "" {
+		for _, gpu := range cudaNames() {
+			if d, err := Open(gpu, o); err == nil {
+				return d, nil
+			}
+		}
+		name = "cpu"
+	}
+	if name == "cpu" {
 		return all[0].open(o)
+	}
+	if index, ok := gpuIndex(name); ok {
+		return openCUDA(index, o)
 	}
 	for _, b := range all {
 		if b.name == name {
@@ -57,6 +73,19 @@ func Open(name string, o Options) (kernels.Device, error) {
 		}
 	}
 	return nil, fmt.Errorf("device %q is not in this build: it has auto, cpu, %s", name, strings.Join(Names(), ", "))
+}
+
+// gpuIndex reads cuda or cuda:N.
+func gpuIndex(name string) (int, bool) {
+	if name == "cuda" {
+		return 0, true
+	}
+	digits, ok := strings.CutPrefix(name, "cuda:")
+	if !ok {
+		return 0, false
+	}
+	index, err := strconv.ParseUint(digits, 10, 16)
+	return int(index), err == nil
 }
 
 func openReference(o Options) (kernels.Device, error) {

@@ -10,14 +10,25 @@ import (
 func TestOpen(t *testing.T) {
 	for _, name := range append(Names(), "auto", "cpu", "") {
 		d, err := Open(name, Options{Threads: 1})
+		_, gpu := gpuIndex(name)
+		if err != nil && gpu { // of this machine, or none
+			if !strings.HasPrefix(err.Error(), "cuda") {
+				t.Errorf("%q: %v", name, err)
+			}
+			continue
+		}
 		if err != nil {
 			t.Fatalf("%q: %v", name, err)
 		}
 		info := d.Info()
-		if want := name; want != "auto" && want != "cpu" && want != "" && info.Backend != want {
+		gpu = info.Backend == "cuda"
+		if want := name; want != "auto" && want != "cpu" && want != "" && !gpu && info.Backend != want {
 			t.Errorf("%q opened %s", name, info.Backend)
 		}
-		if info.Threads != 1 || info.Description == "" || info.Precision != kernels.Float32 {
+		if name == "cpu" && gpu {
+			t.Error("cpu opened a GPU")
+		}
+		if info.Threads != 1 && !gpu || info.Description == "" || info.Precision != kernels.Float32 {
 			t.Errorf("%q: %+v", name, info)
 		}
 		if err := d.Close(); err != nil {
@@ -38,6 +49,18 @@ func TestOpen(t *testing.T) {
 		}
 	} else if p := d.Info().Precision; p != kernels.BF16 || d.Close() != nil {
 		t.Errorf("bf16 opened %s", p)
+	}
+	for _, name := range []string{"cuda:", "cuda:x", "cuda:-1", "cuda:99999999"} {
+		if _, err := Open(name, Options{}); err == nil || !strings.Contains(err.Error(), "is not in this build") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if len(cudaNames()) == 0 {
+		for _, name := range []string{"cuda", "cuda:0"} {
+			if _, err := Open(name, Options{}); err == nil || err.Error() != "device cuda:0: this build has no CUDA; make build CUDA=1 has it, on Linux (docs/cuda.md)" {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
 	}
 	if _, err := Open("gpu", Options{}); err == nil || !strings.Contains(err.Error(), "it has auto, cpu, ") {
 		t.Errorf("unknown device: %v", err)
