@@ -118,19 +118,20 @@ extern "C" int host_launch(const void *k, int blocks, const void *p) {
 
 namespace {
 
+/* array is one in double, so that no sum below rounds on its way. */
 struct array {
-    std::vector<float> f;
+    std::vector<double> f;
     array(const void *p, size_t n, bool half) : f(n) {
         for (size_t i = 0; i < n; i++) f[i] = half ? device::value((const device::bf16 *)p + i) : ((const float *)p)[i];
     }
     explicit array(size_t n) : f(n) {}
-    float &operator[](size_t i) { return f[i]; }
+    double &operator[](size_t i) { return f[i]; }
     void put(void *p, bool half) const {
         for (size_t i = 0; i < f.size(); i++)
             if (half)
-                ((device::bf16 *)p)[i].bits = (unsigned short)device::rounded(f[i]);
+                ((device::bf16 *)p)[i].bits = (unsigned short)device::rounded((float)f[i]);
             else
-                ((float *)p)[i] = f[i];
+                ((float *)p)[i] = (float)f[i];
     }
 };
 
@@ -158,8 +159,8 @@ extern "C" void host_conv_forward(const host_conv *d, const void *xp, const void
     array x(xp, x_size(*d), d->half), w(wp, w_size(*d), d->half), y(y_size(*d));
     each_tap(*d, [&](size_t xi, size_t wi, size_t yi) {
         for (int k = 0; k < d->k; k++) {
-            const float *a = &x[xi], *b = &w[(size_t)k * d->r * d->s * d->c + wi];
-            float sum[8] = {};
+            const double *a = &x[xi], *b = &w[(size_t)k * d->r * d->s * d->c + wi];
+            double sum[8] = {};
             for (int c = 0; c < d->c; c += 8)
                 for (int j = 0; j < 8; j++) sum[j] += a[c + j] * b[c + j];
             y[yi + k] += ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
@@ -172,8 +173,8 @@ extern "C" void host_conv_backward_data(const host_conv *d, void *xp, const void
     array x(x_size(*d)), w(wp, w_size(*d), d->half), y(yp, y_size(*d), d->half);
     each_tap(*d, [&](size_t xi, size_t wi, size_t yi) {
         for (int k = 0; k < d->k; k++) {
-            const float g = y[yi + k], *b = &w[(size_t)k * d->r * d->s * d->c + wi];
-            float *a = &x[xi];
+            const double g = y[yi + k], *b = &w[(size_t)k * d->r * d->s * d->c + wi];
+            double *a = &x[xi];
             for (int c = 0; c < d->c; c++) a[c] += g * b[c];
         }
     });
@@ -184,8 +185,8 @@ extern "C" void host_conv_backward_weights(const host_conv *d, const void *xp, v
     array x(xp, x_size(*d), d->half), w(w_size(*d)), y(yp, y_size(*d), d->half);
     each_tap(*d, [&](size_t xi, size_t wi, size_t yi) {
         for (int k = 0; k < d->k; k++) {
-            const float g = y[yi + k], *a = &x[xi];
-            float *b = &w[(size_t)k * d->r * d->s * d->c + wi];
+            const double g = y[yi + k], *a = &x[xi];
+            double *b = &w[(size_t)k * d->r * d->s * d->c + wi];
             for (int c = 0; c < d->c; c++) b[c] += g * a[c];
         }
     });
@@ -199,12 +200,11 @@ extern "C" void host_multiply(const host_gemm *g, const void *ap, const void *bp
         array b((const char *)bp + i * g->stride_b * size, (size_t)g->k * g->n, g->half);
         array c((size_t)g->m * g->n);
         for (int m = 0; m < g->m; m++) {
-            std::vector<double> row(g->n); /* sums may have as many terms as a map has pixels */
+            double *row = &c[(size_t)m * g->n];
             for (int k = 0; k < g->k; k++) {
-                const double f = g->transpose_a ? a[(size_t)k * g->m + m] : a[(size_t)m * g->k + k];
+                const double f = g->alpha * (g->transpose_a ? a[(size_t)k * g->m + m] : a[(size_t)m * g->k + k]);
                 for (int n = 0; n < g->n; n++) row[n] += f * b[(size_t)k * g->n + n];
             }
-            for (int n = 0; n < g->n; n++) c[(size_t)m * g->n + n] = (float)(g->alpha * row[n]);
         }
         c.put((char *)cp + i * g->stride_c * out, g->half_out);
     }

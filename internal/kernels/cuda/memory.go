@@ -82,6 +82,9 @@ func (d *Device) take(bytes int) (*block, error) {
 }
 
 func (e *engine) allocate(bytes int) (*block, error) {
+	if e.held+int64(bytes) > e.peak {
+		e.flush() // what only waits never adds to the peak
+	}
 	p, err := e.driver.alloc(bytes)
 	if full := (*memoryError)(nil); errors.As(err, &full) {
 		e.flush()
