@@ -31,7 +31,7 @@ def train(binary, args, mode, seed, folder):
     with open(os.path.join(out, 'eval.jsonl')) as f:
         lines = [json.loads(line) for line in f]
     last = [e for e in lines if e['step'] >= args.steps * 2 / 3]
-    result = {'mode': mode, 'seed': seed, 'evaluations': lines, 'total': statistics.mean(e['total'] for e in last)}
+    result = {'mode': mode, 'seed': seed, 'evaluations': lines, 'total': statistics.mean(e['loss'] for e in last)}
     print(f'{mode}, seed {seed}: {result["total"]:.0f}', file=sys.stderr, flush=True)
     return result
 
