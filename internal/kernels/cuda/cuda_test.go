@@ -10,6 +10,7 @@ import (
 
 	"stylenet/internal/kernels"
 	"stylenet/internal/kernels/kerneltest"
+	"stylenet/internal/kernels/reference"
 )
 
 func TestConformance(t *testing.T) {
@@ -45,7 +46,8 @@ type bench struct {
 	*Device
 }
 
-func (b bench) values(s kernels.Shape) []float32 {
+// numbered are values that bf16 has, and that differ from one another nearby.
+func numbered(s kernels.Shape) []float32 {
 	v := make([]float32, s.Elements())
 	for i := range v {
 		v[i] = float32(i%113)/32 - 1.5
@@ -57,7 +59,7 @@ func (b bench) array(s kernels.Shape, parameter bool) *array {
 	b.Helper()
 	a, err := b.newArray(s, parameter)
 	if err == nil {
-		err = b.Upload(a, b.values(s))
+		err = b.Upload(a, numbered(s))
 	}
 	if err != nil {
 		b.Fatal(err)
@@ -106,7 +108,7 @@ func TestLayout(t *testing.T) {
 			if want := map[bool]element{false: bfloat16Element}[precision == kernels.Float32 || channels <= plainChannels]; x.elem != want {
 				t.Errorf("%s: %d channels are of element %d, not %d", precision, channels, x.elem, want)
 			}
-			values, wide := b.values(s), x.groups()*lanes
+			values, wide := numbered(s), x.groups()*lanes
 			for i, v := range b.raw(x) {
 				n, y, col, c := i/wide/s.W/s.H, i/wide/s.W%s.H, i/wide%s.W, i%wide
 				want := float32(0)
@@ -182,6 +184,84 @@ func TestLayout(t *testing.T) {
 		}
 		if err := d.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// Maps of more channels than one block takes, which the suite has none of, in
+// more parts than two multiprocessors need.
+func TestManyChannels(t *testing.T) {
+	s := kernels.Shape{N: 2, C: 300, H: 30, W: 31}
+	small := kernels.Shape{N: s.N, C: s.C, H: s.H / 2, W: s.W / 2}
+	stats := kernels.Norm{}.Stats(s)
+	run := func(d kernels.Device) [][]float32 {
+		defer d.Close()
+		if c, ok := d.(*Device); ok {
+			c.about.sms = 50
+		}
+		var results []kernels.Array
+		array := func(s kernels.Shape, parameter, result bool) kernels.Array {
+			a, err := d.NewActivation(s)
+			if parameter {
+				a, err = d.NewParameter(s)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Upload(a, numbered(s)); err != nil {
+				t.Fatal(err)
+			}
+			if result {
+				results = append(results, a)
+			}
+			return a
+		}
+		maps := func() kernels.Array { return array(s, false, true) }
+		vector := func() kernels.Array { return array(kernels.Vector(s.C), true, true) }
+		x, g, gamma, beta := array(s, false, false), array(s, false, false), vector(), vector()
+		mean, invstd := array(stats, true, true), array(stats, true, true)
+		n := kernels.Norm{Eps: 1e-5, ReLU: true}
+		for _, bind := range []func() (kernels.Kernel, error){
+			func() (kernels.Kernel, error) { return d.Norm(maps(), mean, invstd, x, gamma, beta, n) },
+			func() (kernels.Kernel, error) {
+				return d.NormBackward(maps(), vector(), vector(), g, x, gamma, beta, mean, invstd, n)
+			},
+			func() (kernels.Kernel, error) { return d.BiasBackward(vector(), g) },
+			func() (kernels.Kernel, error) { return d.Pool(array(small, false, true), x, kernels.MaxPool) },
+			func() (kernels.Kernel, error) {
+				return d.TotalVariation(array(kernels.Scalar(), true, true), x)
+			},
+			func() (kernels.Kernel, error) {
+				return d.FusedSum(maps(), list(x, g), []kernels.Read{{}, {Mean: mean, InvStd: invstd, Gamma: gamma, Beta: beta}})
+			},
+		} {
+			k, err := bind()
+			if err != nil {
+				t.Fatal(err)
+			}
+			k()
+		}
+		var values [][]float32
+		for _, a := range results {
+			v := make([]float32, a.Shape().Elements())
+			if err := d.Download(v, a); err != nil {
+				t.Fatal(err)
+			}
+			values = append(values, v)
+		}
+		return values
+	}
+	d, _ := open(t, Options{})
+	want := run(reference.New(1))
+	for i, got := range run(d) {
+		scale := 0.0
+		for _, v := range want[i] {
+			scale = max(scale, math.Abs(float64(v)))
+		}
+		for j, v := range got {
+			if diff := math.Abs(float64(v - want[i][j])); !(diff <= 2e-5*scale) {
+				t.Fatalf("result %d: element %d is %g, not %g", i, j, v, want[i][j])
+			}
 		}
 	}
 }
