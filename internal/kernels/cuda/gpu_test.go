@@ -393,3 +393,76 @@ func TestChoices(t *testing.T) {
 		t.Errorf("%+v without a cache", got)
 	}
 }
+
+// A step that is recorded, with convolutions, a matrix product and Adam in it,
+// does the same as one that is launched kernel by kernel.
+func TestRecordedStep(t *testing.T) {
+	useGPU(t)
+	shape, weights := kernels.Shape{N: 2, C: 8, H: 6, W: 6}, kernels.Shape{N: 8, C: 8, H: 3, W: 3}
+	train := func(record bool) []float32 {
+		device, err := Open(Options{Exact: true, Deterministic: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := device.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		array := func(s kernels.Shape, values []float32, make func(kernels.Shape) (kernels.Array, error)) kernels.Array {
+			a, err := make(s)
+			must(err)
+			must(device.Upload(a, values))
+			return a
+		}
+		n := weights.Elements()
+		x := array(shape, random(shape.Elements(), 1), device.NewActivation)
+		y, dy := array(shape, random(shape.Elements(), 1), device.NewActivation), array(shape, random(shape.Elements(), 1), device.NewActivation)
+		w, dw := array(weights, random(n, 2), device.NewParameter), array(weights, random(n, 2), device.NewParameter)
+		m, v := array(weights, make([]float32, n), device.NewParameter), array(weights, make([]float32, n), device.NewParameter)
+		gram := array(kernels.Shape{N: 2, C: 1, H: 8, W: 8}, make([]float32, 128), device.NewParameter)
+		c, h := kernels.Conv{Stride: 1, Pad: kernels.Same(1)}, kernels.Adam{LR: 0.1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8}
+		var bound []kernels.Kernel
+		for _, bind := range []func() (kernels.Kernel, error){
+			func() (kernels.Kernel, error) { return device.Conv(y, x, w, nil, c) },
+			func() (kernels.Kernel, error) { return device.Gram(gram, y) },
+			func() (kernels.Kernel, error) { return device.GramBackward(dy, gram, y) },
+			func() (kernels.Kernel, error) { return device.ConvBackwardWeights(dw, nil, dy, x, c) },
+			func() (kernels.Kernel, error) {
+				return device.Adam([]kernels.Array{w}, []kernels.Array{dw}, []kernels.Array{m}, []kernels.Array{v}, nil, &h)
+			},
+		} {
+			k, err := bind()
+			must(err)
+			bound = append(bound, k)
+		}
+		step := func() {
+			for _, k := range bound {
+				k()
+			}
+		}
+		if record {
+			step = device.Record(step)
+		}
+		for i := range 5 {
+			must(device.Upload(x, random(shape.Elements(), uint64(10+i)))) // the next batch
+			h.Step, h.LR = i+1, 0.1/float64(i+1)
+			step()
+		}
+		after := make([]float32, n)
+		must(device.Download(after, w))
+		return after
+	}
+	want := train(false)
+	for i, v := range train(true) {
+		if v != want[i] {
+			t.Fatalf("weight %d is %g after recorded steps, not %g", i, v, want[i])
+		}
+	}
+}
