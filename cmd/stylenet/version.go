@@ -19,7 +19,7 @@ type buildReport struct {
 	Commit   string `json:"commit,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
-	Backend  string `json:"backend"` // what --device auto means
+	Backend  string `json:"backend"` // the best of the build, which --device auto means where it works
 }
 
 func buildInfo() buildReport {
@@ -52,7 +52,7 @@ func newVersionCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print what this binary is",
-		Long:  "Print the version, the Go that built it, and the backend that --device auto means.",
+		Long:  "Print the version, the Go that built it, and the best backend of the build, which --device auto means where it works.",
 		Example: `  stylenet version
   stylenet version --json | jq -r .version`,
 		Args: args(cobra.NoArgs),
