@@ -213,10 +213,14 @@ type Train struct {
 	Precision string `yaml:"precision" json:"precision"`
 	// Threads is the number of cores the kernels use; 0 means all.
 	Threads int `yaml:"threads" json:"threads"`
-	// Device is "auto", "cpu", "onednn" or "reference".
+	// Device is "auto", "cpu", "onednn", "reference", or "cuda:N" for an NVIDIA
+	// GPU, counted from 0; "cuda" is the first.
 	Device string `yaml:"device" json:"device"`
 	// Exact forbids approximate kernels, such as Winograd convolution, and bf16.
 	Exact bool `yaml:"exact" json:"exact"`
+	// Deterministic has a GPU give the same bits in every run. The processor does
+	// anyway, for a number of threads.
+	Deterministic bool `yaml:"deterministic" json:"deterministic"`
 }
 
 // Default returns the value of every key that a config leaves out. It is not

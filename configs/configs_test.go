@@ -155,7 +155,13 @@ func TestFaultsOfValues(t *testing.T) {
 		{"train: {precision: fp64}", `train.precision must be float32 or bf16, got "fp64"`},
 		{"train: {precision: bf16, exact: true}", `train.precision bf16 and train.exact are both set: exact kernels compute in float32, keep one of them`},
 		{"train: {threads: -1}", "train.threads must be at least 0, got -1"},
-		{"train: {device: gpu}", `train.device must be auto, cpu, onednn or reference, got "gpu"`},
+		{"train: {device: gpu}", `train.device must be auto, cpu, cuda, cuda:N, onednn or reference, got "gpu"`},
+		{"train: {device: cuda0}", `train.device must be auto, cpu, cuda, cuda:N, onednn or reference, got "cuda0"`},
+		{"train: {device: 'cuda:'}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:"`},
+		{"train: {device: cuda:N}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:N"`},
+		{"train: {device: cuda:-1}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:-1"`},
+		{"train: {device: cuda:65536}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:65536"`},
+		{"train: {deterministic: 1}", "train.deterministic must be true or false, got 1"},
 	} {
 		t.Run(tt.want, func(t *testing.T) {
 			content := tt.content + "\n"
@@ -241,6 +247,10 @@ func TestOverrides(t *testing.T) {
 		{"", []string{" train.lr = 2e-3 "}, func(c *Config) { c.Train.LR = 2e-3 }},
 		{"", []string{"train.seed=18446744073709551615"}, func(c *Config) { c.Train.Seed = 1<<64 - 1 }},
 		{"", []string{"train.exact=true"}, func(c *Config) { c.Train.Exact = true }},
+		{"train: {deterministic: true}", nil, func(c *Config) { c.Train.Deterministic = true }},
+		{"train: {device: cuda}", nil, func(c *Config) { c.Train.Device = "cuda" }},
+		{"train: {device: cuda:1}", []string{"train.device=cuda:12"}, func(c *Config) { c.Train.Device = "cuda:12" }},
+		{"train: {device: cuda:0}", []string{"train.device=cpu"}, func(c *Config) { c.Train.Device = "cpu" }},
 		{"train: {precision: bf16}", nil, func(c *Config) { c.Train.Precision = "bf16" }},
 		{"train: {precision: fp32}", nil, func(c *Config) { c.Train.Precision = "float32" }},
 		{"", []string{"data.dir=C:\\a: #b [c]"}, func(c *Config) { c.Data.Dir = "C:\\a: #b [c]" }},

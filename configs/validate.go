@@ -293,5 +293,16 @@ func (v *checker) train(t Train) {
 		v.fail("train.precision", "bf16 and train.exact are both set: exact kernels compute in float32, keep one of them")
 	}
 	v.atLeast("train.threads", t.Threads, 0)
-	v.oneOf("train.device", t.Device, "auto", "cpu", "onednn", "reference")
+	v.device("train.device", t.Device)
+}
+
+// device checks a name's form alone: whether the build and the machine have the
+// device is package devices' to say.
+func (v *checker) device(key, name string) {
+	gpu, ok := strings.CutPrefix(name, "cuda:")
+	if !ok {
+		v.oneOf(key, name, "auto", "cpu", "cuda", "cuda:N", "onednn", "reference")
+	} else if _, err := strconv.ParseUint(gpu, 10, 16); err != nil {
+		v.fail(key, "must number the GPU from 0 on, such as cuda:0 or cuda:1, got %s", quoted(name))
+	}
 }

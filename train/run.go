@@ -178,7 +178,8 @@ func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from 
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if r.dev, err = devices.Open(cfg.Train.Device, devices.Options{Threads: cfg.Train.Threads, Exact: cfg.Train.Exact, Precision: cfg.Train.Precision}); err != nil {
+	options := devices.Options{Threads: cfg.Train.Threads, Exact: cfg.Train.Exact, Deterministic: cfg.Train.Deterministic, Precision: cfg.Train.Precision}
+	if r.dev, err = devices.Open(cfg.Train.Device, options); err != nil {
 		return nil, err
 	}
 	if o.Device != nil {
