@@ -3,7 +3,8 @@ import json, resource, statistics, time
 
 
 def measure(step, warmup, runs):
-    """The median seconds of a call, after calls that are not counted."""
+    """The median seconds of a call, after calls that are not counted. A call
+    ends when its result is in the processor's memory."""
     for _ in range(warmup):
         step()
     seconds = []
@@ -75,3 +76,19 @@ def torch_arguments(parser):
     parser.add_argument('--channels-last', action='store_true', help='the NHWC memory format')
     parser.add_argument('--compile', action='store_true', help='torch.compile: PyTorch 2 and a C++ compiler')
     parser.add_argument('--bf16', action='store_true', help='autocast to bfloat16')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda')
+    parser.add_argument('--graphs', action='store_true', help='CUDA graphs, with --compile and --device cuda')
+
+
+def compile_options(a):
+    """What torch.compile takes beside the function."""
+    return {'mode': 'reduce-overhead'} if a.graphs else {}
+
+
+def gpu_facts(a):
+    """What a report says of a GPU."""
+    if a.device == 'cpu':
+        return {}
+    import torch
+    return {'device': torch.cuda.get_device_name(), 'gpu_peak_mib': torch.cuda.max_memory_reserved() / 2**20,
+            'cuda': torch.version.cuda, 'cudnn': torch.backends.cudnn.version()}
