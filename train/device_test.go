@@ -6,7 +6,65 @@ import (
 	"testing"
 
 	"stylenet/configs"
+	"stylenet/internal/kernels"
 )
+
+// single is a device that launches kernel by kernel.
+type single struct{ kernels.Device }
+
+func (d single) Scope() kernels.Device { return single{d.Device.Scope()} }
+
+// recording is a device that counts how often it is given a sequence of launches,
+// and how often it calls one.
+type recording struct {
+	kernels.Device
+	given, called *int
+}
+
+func (d recording) Scope() kernels.Device {
+	return recording{d.Device.Scope(), d.given, d.called}
+}
+
+func (d recording) Record(sequence func()) kernels.Kernel {
+	*d.given++
+	counted := func() {
+		*d.called++
+		sequence()
+	}
+	if r, ok := d.Device.(kernels.Recorder); ok {
+		return r.Record(counted)
+	}
+	return counted
+}
+
+// recorded trains with and without recorded steps and compares what is left
+// behind. It returns how often the recorded steps' launches were called.
+func recorded(t *testing.T, w world, sets ...string) (called int) {
+	t.Helper()
+	cfg := w.config(t, append(everything, sets...)...)
+	given := 0
+	train := func(dir string, wrap func(kernels.Device) kernels.Device) map[string]string {
+		r, err := New(t.Context(), cfg, w.path(dir), Options{Device: wrap})
+		check(t, err)
+		check(t, r.Train(t.Context()))
+		check(t, r.Close())
+		return outcome(t, w.path(dir))
+	}
+	want := train("single", func(d kernels.Device) kernels.Device { return single{d} })
+	same(t, train("recorded", func(d kernels.Device) kernels.Device { return recording{d, &given, &called} }), want)
+	if given != 1 {
+		t.Errorf("%d sequences of launches were recorded, not the step's alone", given)
+	}
+	return called
+}
+
+// Steps are given to a device that records them, and otherwise do the same.
+func TestStepsAreRecorded(t *testing.T) {
+	w := newWorld(t, 4)
+	if called := recorded(t, w, "train.device=cpu", "train.steps=5"); called != 5 {
+		t.Errorf("the launches of %d steps were called, not of 5", called)
+	}
+}
 
 // moves trains half of a run on one device and the rest on another, and holds
 // the losses to those of a run that stays on the first.

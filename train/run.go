@@ -72,6 +72,7 @@ type Run struct {
 	terms          *losses.Terms
 	names          []string // of the trainable parameters
 	params, m, v   []kernels.Array
+	recorded       func() error   // pass as a whole, where the device can record it
 	norm           kernels.Kernel // of all gradients, into squaredNorm
 	squaredNorm    kernels.Array
 	adam           kernels.Kernel
@@ -466,10 +467,20 @@ func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 		return err
 	}
 	r.running = runningStats{dev, r.machine.Statistics(), r.model.Weights}
+	if recorder, ok := dev.(kernels.Recorder); ok {
+		var err error
+		run := recorder.Record(func() { err = r.pass() })
+		r.recorded = func() error {
+			err = nil
+			run()
+			return err
+		}
+	}
 	return dev.Sync()
 }
 
-// forwardBackward launches the losses and gradients of a batch.
+// forwardBackward launches the losses of a batch, their gradients and, once it
+// is bound, the norm of these.
 func (r *Run) forwardBackward(pixels []float32) error {
 	if err := r.dev.Upload(r.x, pixels); err != nil {
 		return err
@@ -478,9 +489,25 @@ func (r *Run) forwardBackward(pixels []float32) error {
 		if err := r.targets.Device().Upload(r.targets.Input(), pixels); err != nil {
 			return err
 		}
+	}
+	if r.recorded != nil {
+		return r.recorded()
+	}
+	return r.pass()
+}
+
+// pass is what forwardBackward launches on the batch that is uploaded.
+func (r *Run) pass() error {
+	if r.targets != nil {
 		r.targets.Run()
 	}
-	return r.machine.Step()
+	if err := r.machine.Step(); err != nil {
+		return err
+	}
+	if r.norm != nil {
+		r.norm()
+	}
+	return nil
 }
 
 // losses waits for the step's losses and the norm of its gradients.
@@ -503,7 +530,6 @@ func (r *Run) losses() (Metrics, error) {
 		m.TotalVariation = r.recipe.TotalVariation * value(r.terms.TotalVariation)
 	}
 	m.Loss = m.Content + m.Style + m.TotalVariation
-	r.norm()
 	m.squaredNorm = read(r.squaredNorm)
 	return m, err
 }

@@ -182,6 +182,14 @@ type Device interface {
 	Adam(params, grads, m, v []Array, squaredNorm Array, h *Adam) (Kernel, error)
 }
 
+// Recorder is a device that runs a sequence of launches faster as a whole.
+type Recorder interface {
+	// Record returns a kernel that does what sequence does. It calls sequence
+	// in its first runs alone: sequence launches the same kernels of the
+	// device and of its scopes each time, and does nothing else with them.
+	Record(sequence func()) Kernel
+}
+
 // Info describes a device to a person.
 type Info struct {
 	Backend     string // "onednn", "reference", …
