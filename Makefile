@@ -17,16 +17,18 @@ RACE := ./data ./train ./internal/checkpoint ./internal/images ./internal/styliz
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
+# gorgonia.org/cu finds cuda.h and libcuda there.
+CUDAENV := CGO_CFLAGS='-O2 -g -Wno-deprecated-declarations -Wno-implicit-function-declaration -I$(CURDIR)/bin/cuda/include' CGO_LDFLAGS='-O2 -g -L$(CURDIR)/bin/cuda/lib'
+
 ifeq ($(CGO),0)
 TAGS   :=
 CGOENV := CGO_ENABLED=0
 LINT   := lint-portable
 TESTS  := test-portable
 else ifeq ($(CUDA),1)
-# gorgonia.org/cu finds cuda.h and libcuda there.
 CUDADIR := $(CURDIR)/bin/cuda
 TAGS   := -tags onednn,cudnn
-CGOENV := CGO_ENABLED=1 CGO_CFLAGS='-O2 -g -Wno-deprecated-declarations -Wno-implicit-function-declaration -I$(CUDADIR)/include' CGO_LDFLAGS='-O2 -g -L$(CUDADIR)/lib'
+CGOENV := CGO_ENABLED=1 $(CUDAENV)
 LINT   := lint-portable lint-tags lint-cudahost
 TESTS  := test-portable test-tags test-cudahost
 RACED  := race
@@ -43,7 +45,7 @@ export GO CGO CUDADIR FUZZTIME
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # the targets of a test share two cores, and their order is the cheapest fault first
 .PHONY: help setup build demo test lint lint-tags lint-cudahost lint-portable test-tags test-cudahost test-portable race \
-	fuzz-short fuzz cross e2e golden bench bench-compare bench-roofline bench-plots bench-regress clean
+	fuzz-short fuzz cross e2e golden bench bench-compare bench-roofline bench-plots bench-regress gpu-pack clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -133,6 +135,11 @@ bench-regress: ## count instructions beside an older commit: REF=COMMIT
 	@[ -n "$(REF)" ] || { echo 'give the older commit: make bench-regress REF=HEAD~1' >&2; exit 2; }
 	@scripts/setup.sh regress
 	GO=$(GO) $(PYTHON) bench/regress.py $(REF)
+
+# PACK=tiny packs work for the fake of a GPU.
+gpu-pack: build ## pack bin/gpu-check.tar.gz, which checks and measures a GPU elsewhere
+	scripts/cuda.sh bin/cuda
+	CGO_ENABLED=1 $(CUDAENV) VERSION=$(VERSION) scripts/gpu-pack.sh $(PACK)
 
 clean: ## remove what was built, not what was trained
 	rm -rf bin demo coverage.out
