@@ -318,7 +318,7 @@ check_losses() {
 		for p in float32 bf16; do
 			code=0 out=results/losses-$p-$seed
 			# shellcheck disable=SC2046,SC2153 # several words; LOSSES is of the file work
-			train "$out" "${LOSSES[@]}" --set train.steps="$LOSSES_STEPS" --set train.checkpoint_every=$((LOSSES_STEPS / 6)) --set train.seed=$seed \
+			train "$out" "${LOSSES[@]}" --set train.steps="$LOSSES_STEPS" --set train.checkpoint_every="$LOSSES_EVERY" --set train.seed=$seed \
 				$(arithmetic $p) || code=$?
 			if [ $code = 124 ] || [ $code = 137 ]; then
 				break 2
