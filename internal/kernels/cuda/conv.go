@@ -197,7 +197,7 @@ func (a *array) frozen(elem element, bytes int) (*packed, error) {
 	if f := a.packed[elem]; f != nil {
 		return f, nil
 	}
-	b, err := a.owner.take(bytes)
+	b, err := a.owner.keep(bytes)
 	if err != nil {
 		return nil, fmt.Errorf("frozen weights: %w", err)
 	}

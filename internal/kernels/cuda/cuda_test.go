@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -423,4 +424,62 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%+v was opened", o)
 		}
 	}
+}
+
+// What kernels keep for themselves from one run to the next does not lie where
+// maps are that were released, and that their kernels go on writing.
+func TestReleasedMapsAreWrittenOn(t *testing.T) {
+	d, _ := open(t, Options{Exact: true})
+	b := bench{t, d}
+	var writers []kernels.Kernel
+	release := func() {
+		for side := 2; side <= 32; side++ { // blocks of all sizes
+			s := kernels.Shape{N: 1, C: 8, H: side, W: side}
+			from, to := b.array(s, false), b.array(s, false)
+			k, err := d.ReLU(to, from)
+			b.run(k, err)
+			d.Release(to)
+			writers = append(writers, k)
+		}
+	}
+	write := func() {
+		for _, k := range writers {
+			k()
+		}
+	}
+	one := kernels.Shape{N: 1, C: 1, H: 1, W: 1}
+	s := kernels.Shape{N: 1, C: 8, H: 6, W: 6}
+	x, y := b.array(s, false), b.array(kernels.Shape{N: 1, C: 16, H: 4, W: 4}, false)
+	w, norm := b.array(kernels.Shape{N: 16, C: 8, H: 3, W: 3}, true), b.array(one, true)
+
+	release()
+	squares, err := d.SquaredNorm(norm, []kernels.Array{w})
+	b.run(squares, err)
+	wantNorm := b.values(norm)
+	release()
+	conv, err := d.Conv(y, x, w, nil, kernels.Conv{Stride: 1, Frozen: true})
+	b.run(conv, err)
+	want := b.values(y)
+
+	write()
+	b.run(squares, nil)
+	if got := b.values(norm); got[0] != wantNorm[0] {
+		t.Errorf("the squared norm is %g, before the maps were written %g", got[0], wantNorm[0])
+	}
+	b.run(conv, nil)
+	if got := b.values(y); !slices.Equal(got, want) {
+		t.Errorf("the convolution gives %g…, before the maps were written %g…", got[0], want[0])
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func (b bench) values(a *array) []float32 {
+	b.Helper()
+	v := make([]float32, a.shape.Elements())
+	if err := b.Download(v, a); err != nil {
+		b.Fatal(err)
+	}
+	return v
 }

@@ -130,7 +130,7 @@ func (d *Device) tables(tensors []tensor) (args *adamArgs, grid int, err error) 
 	first, second := len(tensors)*int(unsafe.Sizeof(tensors[0])), len(pieces)*int(unsafe.Sizeof(pieces[0]))
 	at := align(first, alignment)
 	end := align(at+second, alignment)
-	b, err := d.take(end + int(unsafe.Sizeof(adamSettings{})))
+	b, err := d.keep(end + int(unsafe.Sizeof(adamSettings{})))
 	if err != nil {
 		return nil, 0, err
 	}

@@ -64,10 +64,19 @@ func (d *Device) take(bytes int) (*block, error) {
 	if d.closed || d.engine.closed {
 		return nil, errClosed
 	}
-	bytes = roundUp(bytes)
-	if b := fit(&d.free, bytes); b != nil {
+	if b := fit(&d.free, roundUp(bytes)); b != nil {
 		return b, nil
 	}
+	return d.keep(bytes)
+}
+
+// keep returns a block for what must last from step to step: not one that was
+// released, which kernels that are bound already write to in every step.
+func (d *Device) keep(bytes int) (*block, error) {
+	if d.closed || d.engine.closed {
+		return nil, errClosed
+	}
+	bytes = roundUp(bytes)
 	b := fit(&d.cache, bytes)
 	if b != nil {
 		d.cached -= b.bytes
