@@ -162,7 +162,7 @@ def main():
                     except Failed as e:
                         r[side + '_failed'] = str(e)
                 results.append(r)
-                print(f'regress: {name}: {r}', file=sys.stderr, flush=True)
+                print(f'regress: {name}: counted', file=sys.stderr, flush=True)
     worse = []
     print(f'| workload | {ref[:10]}, million instructions | {newer[:10] if newer else "working tree"} | change |\n|---|---|---|---|')
     for r in results:
