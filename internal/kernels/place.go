@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"math/bits"
 	"slices"
 	"sort"
 )
@@ -39,4 +40,12 @@ func Place(bytes []int64, lives []Life) (offsets []int64, total int64) {
 		placed = slices.Insert(placed, k, i)
 	}
 	return offsets, total
+}
+
+// RoundUp rounds the bytes of a block of memory so that maps that differ by a
+// border fit into each other's blocks, at the price of an eighth more memory at
+// the most.
+func RoundUp(bytes int) int {
+	step := 1 << max(0, bits.Len(uint(bytes))-4)
+	return (bytes + step - 1) / step * step
 }

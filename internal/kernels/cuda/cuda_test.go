@@ -106,7 +106,7 @@ func TestLayout(t *testing.T) {
 		for _, channels := range []int{3, 5, 20} {
 			s := kernels.Shape{N: 2, C: channels, H: 5, W: 6}
 			x, g := b.array(s, false), b.array(s, false)
-			if want := map[bool]element{false: bfloat16Element}[precision == kernels.Float32 || channels <= plainChannels]; x.elem != want {
+			if want := map[bool]element{false: bfloat16Element}[precision == kernels.Float32 || channels <= kernels.PlainChannels]; x.elem != want {
 				t.Errorf("%s: %d channels are of element %d, not %d", precision, channels, x.elem, want)
 			}
 			values, wide := numbered(s), x.groups()*lanes

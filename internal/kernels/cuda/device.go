@@ -10,13 +10,8 @@ import (
 	"stylenet/internal/kernels"
 )
 
-const (
-	// plainChannels is the number of channels up to which maps are float32 in
-	// either precision: pictures need more than 8 bits of significand.
-	plainChannels = 4
-	// lanes is what channels are padded to: 16 bytes of bf16.
-	lanes = 8
-)
+// lanes is what channels are padded to: 16 bytes of bf16.
+const lanes = 8
 
 // Open starts a device.
 func Open(o Options) (*Device, error) {
@@ -90,7 +85,7 @@ func (a *array) bytes() int { return a.vectors() * lanes * a.elem.bytes() }
 // lay makes an array without memory.
 func (d *Device) lay(s kernels.Shape, parameter bool) *array {
 	a := &array{shape: s, parameter: parameter, owner: d}
-	if !parameter && s.C > plainChannels {
+	if !parameter && s.C > kernels.PlainChannels {
 		a.elem = d.options.element()
 	}
 	return a

@@ -5,7 +5,8 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"math/bits"
+
+	"stylenet/internal/kernels"
 )
 
 const (
@@ -17,12 +18,7 @@ const (
 
 func align(n, to int) int { return (n + to - 1) / to * to }
 
-// roundUp makes arrays that differ by a border fit into each other's blocks, at
-// the price of an eighth more memory at the most.
-func roundUp(bytes int) int {
-	bytes = max(bytes, 1)
-	return align(bytes, max(alignment, 1<<max(0, bits.Len(uint(bytes))-4)))
-}
+func roundUp(bytes int) int { return align(kernels.RoundUp(max(bytes, 1)), alignment) }
 
 // block is memory that arrays with disjoint lifetimes share.
 type block struct {

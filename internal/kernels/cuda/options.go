@@ -20,7 +20,7 @@ type Options struct {
 	Precision string
 }
 
-// element is what maps of more than plainChannels channels are made of.
+// element is what maps of more than kernels.PlainChannels channels are made of.
 func (o Options) element() element {
 	if o.Precision == kernels.BF16 {
 		return bfloat16Element

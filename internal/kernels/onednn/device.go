@@ -12,7 +12,6 @@ import "C"
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -31,10 +30,6 @@ type Options struct {
 	// Precision is kernels.Float32, which "" means too, or kernels.BF16.
 	Precision string
 }
-
-// plainChannels is the number of channels up to which maps keep the plain
-// layout: a block of 16 lanes would be mostly padding.
-const plainChannels = 4
 
 // Open starts a device. oneDNN keeps its scratch memory and OpenMP its team of
 // threads for each calling thread, so all kernels run on one OS thread of the
@@ -192,7 +187,7 @@ func (a *array) Shape() kernels.Shape { return a.shape }
 
 func (d *Device) dims(s kernels.Shape) C.sn_dims {
 	blk := d.table.blk
-	if s.C <= plainChannels {
+	if s.C <= kernels.PlainChannels { // a block of lanes would be mostly padding
 		blk = 1
 	}
 	return C.sn_dims{C.int(s.N), C.int(s.C), C.int(s.H), C.int(s.W), blk}
@@ -262,7 +257,7 @@ func (d *Device) newArray(s kernels.Shape, parameter bool) (*array, error) {
 	a := d.lay(s, parameter)
 	bytes := a.bytes()
 	if !parameter {
-		bytes = roundUp(bytes)
+		bytes = kernels.RoundUp(bytes)
 	}
 	b, err := d.take(bytes, parameter)
 	if err != nil {
@@ -288,13 +283,6 @@ func (d *Device) lay(s kernels.Shape, parameter bool) *array {
 }
 
 func (a *array) bytes() int { return int(a.count) * int(a.table.size) }
-
-// roundUp makes maps that differ by a border fit into each other's blocks, at
-// the price of an eighth more memory at the most.
-func roundUp(bytes int) int {
-	step := 1 << max(0, bits.Len(uint(bytes))-4)
-	return (bytes + step - 1) / step * step
-}
 
 // slack is what blocks are longer than what they hold: kernels read whole
 // vectors.
