@@ -21,6 +21,10 @@
    usual 1 and 2 (Alam et al. 2022). */
 #define WINO_A (2. / 3)
 #define WINO_B (3. / 2)
+/* What the weights' polynomials are multiplied by at each point. */
+static const float wino_at_0 = 1 / (WINO_A * WINO_A * WINO_B * WINO_B);
+static const float wino_at_a = 1 / (2 * WINO_A * WINO_A * (WINO_A * WINO_A - WINO_B * WINO_B));
+static const float wino_at_b = 1 / (2 * WINO_B * WINO_B * (WINO_B * WINO_B - WINO_A * WINO_A));
 
 /* Transforms along one axis, in place. */
 INLINE void wino_source(vf d[6]) {
@@ -37,13 +41,10 @@ INLINE void wino_source(vf d[6]) {
 }
 INLINE void wino_weights(vf g[6]) {
     const float aa = WINO_A * WINO_A, bb = WINO_B * WINO_B;
-    const float at_0 = 1 / (WINO_A * WINO_A * WINO_B * WINO_B);
-    const float at_a = 1 / (2 * WINO_A * WINO_A * (WINO_A * WINO_A - WINO_B * WINO_B));
-    const float at_b = 1 / (2 * WINO_B * WINO_B * (WINO_B * WINO_B - WINO_A * WINO_A));
-    const vf even_a = at_a * (g[0] + aa * g[2]), odd_a = (float)(WINO_A * at_a) * g[1];
-    const vf even_b = at_b * (g[0] + bb * g[2]), odd_b = (float)(WINO_B * at_b) * g[1];
+    const vf even_a = wino_at_a * (g[0] + aa * g[2]), odd_a = (float)(WINO_A * wino_at_a) * g[1];
+    const vf even_b = wino_at_b * (g[0] + bb * g[2]), odd_b = (float)(WINO_B * wino_at_b) * g[1];
     g[5] = g[2];
-    g[0] = at_0 * g[0];
+    g[0] = wino_at_0 * g[0];
     g[1] = even_a + odd_a;
     g[2] = even_a - odd_a;
     g[3] = even_b + odd_b;

@@ -61,12 +61,9 @@ INLINE void wwino_result(vf m[6], const vf y[4]) {
 /* The transpose of wino_weights. */
 INLINE void wwino_weights(vf g[3], const vf u[6]) {
     const float aa = WINO_A * WINO_A, bb = WINO_B * WINO_B;
-    const float at_0 = 1 / (WINO_A * WINO_A * WINO_B * WINO_B);
-    const float at_a = 1 / (2 * WINO_A * WINO_A * (WINO_A * WINO_A - WINO_B * WINO_B));
-    const float at_b = 1 / (2 * WINO_B * WINO_B * (WINO_B * WINO_B - WINO_A * WINO_A));
-    const vf even_a = at_a * (u[1] + u[2]), odd_a = (float)(WINO_A * at_a) * (u[1] - u[2]);
-    const vf even_b = at_b * (u[3] + u[4]), odd_b = (float)(WINO_B * at_b) * (u[3] - u[4]);
-    g[0] = at_0 * u[0] + even_a + even_b;
+    const vf even_a = wino_at_a * (u[1] + u[2]), odd_a = (float)(WINO_A * wino_at_a) * (u[1] - u[2]);
+    const vf even_b = wino_at_b * (u[3] + u[4]), odd_b = (float)(WINO_B * wino_at_b) * (u[3] - u[4]);
+    g[0] = wino_at_0 * u[0] + even_a + even_b;
     g[1] = odd_a + odd_b;
     g[2] = aa * even_a + bb * even_b + u[5];
 }
