@@ -99,7 +99,7 @@ func writeONNX(w io.Writer, m *Model) error {
 	if err != nil {
 		return err
 	}
-	multiple, least, err := m.Network.Multiple()
+	multiple, least, err := net.Multiple()
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func writeONNX(w io.Writer, m *Model) error {
 	properties["Image.NominalPixelRange"] = "NominalRange_0_255"
 	return onnx.Encode(w, net, m.Weights, onnx.Meta{
 		Doc: fmt.Sprintf("Style transfer network %s (Johnson et al. 2016). Input and output are RGB planes from 0 to 255 of any size; clamp the output to 0 to 255.",
-			m.Network.Architecture),
+			m.Network),
 		Version:    m.Version,
 		Multiple:   multiple,
 		Least:      least,

@@ -29,7 +29,11 @@ func tiny(j networks.Johnson) *export.Model {
 	return &export.Model{Network: j, Weights: set, Recipe: `{"steps":1}`, VGG: "random (seed 1)", Version: "0.1.0"}
 }
 
-var reflectNet = networks.Johnson{Architecture: "c3s1-2,d4,R4,u2,c3s1-3", Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}
+func johnson(architecture string) networks.Johnson {
+	return networks.Johnson{Architecture: architecture, Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}
+}
+
+var reflectNet = johnson("c3s1-2,d4,R4,u2,c3s1-3")
 
 func readONNX(t *testing.T, path string) *onnxpb.ModelProto {
 	t.Helper()
@@ -82,7 +86,7 @@ func TestONNX(t *testing.T) {
 
 func TestBrokenModelIsNotWritten(t *testing.T) {
 	m := tiny(reflectNet)
-	m.Network.Architecture = "c3s1-2,c3s1-3"
+	m.Network = johnson("c3s1-2,c3s1-3")
 	for name, write := range map[string]func(string, *export.Model) error{"m.onnx": export.ONNX, "m.safetensors": export.Safetensors} {
 		path := filepath.Join(t.TempDir(), name)
 		err := write(path, m)
@@ -133,6 +137,6 @@ func Example() {
 	if err := export.ONNX(filepath.Join(dir, "starry.onnx"), m); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(m.Network.Architecture, "trained with VGG-19 features", m.VGG)
+	fmt.Println(m.Network, "trained with VGG-19 features", m.VGG)
 	// Output: c3s1-2,d4,R4,u2,c3s1-3 trained with VGG-19 features random (seed 1)
 }

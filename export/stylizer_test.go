@@ -53,7 +53,7 @@ func ExampleOpen() {
 func TestStylizer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.safetensors")
 	m := tiny(reflectNet)
-	m.Network.Architecture = "c1s1-3"
+	m.Network = johnson("c1s1-3")
 	// Red and blue change places.
 	m.Weights = &weights.Set{}
 	err := errors.Join(m.Weights.Add("conv1.conv2d.weight", []int{3, 3, 1, 1}, []float32{0, 0, 1, 0, 1, 0, 1, 0, 0}),

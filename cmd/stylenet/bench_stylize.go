@@ -92,7 +92,7 @@ func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	info := dev.Info()
-	r := benchStylizeReport{measurement: measure(seconds, 1), Width: w, Height: h, Architecture: m.Network.Architecture, Exact: info.Exact, Precision: info.Precision}
+	r := benchStylizeReport{measurement: measure(seconds, 1), Width: w, Height: h, Architecture: m.Network.String(), Exact: info.Exact, Precision: info.Precision}
 	r.Device, r.Threads = info.Backend, info.Threads
 	if o.json {
 		return printJSON(cmd, r)

@@ -97,7 +97,7 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 	if err != nil {
 		return err
 	}
-	r := exportReport{source, o.output, format.name, m.Network.Architecture, m.Weights.Elements(), info.Size()}
+	r := exportReport{source, o.output, format.name, m.Network.String(), m.Weights.Elements(), info.Size()}
 	if o.json {
 		return printJSON(cmd, r)
 	}

@@ -34,7 +34,7 @@ const (
 // Model is a trained style network. It takes and gives RGB from 0 to 255.
 type Model struct {
 	// Network describes the architecture.
-	Network networks.Johnson
+	Network networks.Design
 	// Weights are the network's parameters, no more and no less, in the order
 	// of its layers.
 	Weights *weights.Set
@@ -71,9 +71,8 @@ func Open(path string) (*Model, error) {
 func FromTensors(set *weights.Set, meta map[string]string) (*Model, error) {
 	m := &Model{Recipe: meta[keyRecipe], VGG: meta[keyVGG], Version: meta[keyVersion]}
 	if described, ok := meta[keyNetwork]; ok {
-		d := json.NewDecoder(strings.NewReader(described))
-		d.DisallowUnknownFields() // a key that is not known changes the network
-		if err := d.Decode(&m.Network); err != nil {
+		var err error
+		if m.Network, err = networks.ParseDesign([]byte(described)); err != nil {
 			return nil, fmt.Errorf("metadata %s: %w (the file was written by stylenet %q)", keyNetwork, err, m.Version)
 		}
 	} else {
@@ -82,7 +81,7 @@ func FromTensors(set *weights.Set, meta map[string]string) (*Model, error) {
 			return nil, err
 		}
 	}
-	net, err := m.Network.Build()
+	net, err := build(m.Network)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +96,26 @@ func FromTensors(set *weights.Set, meta map[string]string) (*Model, error) {
 		}
 	}
 	return m, finite(m.Weights)
+}
+
+// build makes the network and sees that it is one of pictures.
+func build(d networks.Design) (*networks.Network, error) {
+	net, err := d.Build()
+	if err != nil {
+		return nil, err
+	}
+	_, least, err := net.Multiple()
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := net.Sizes(least, least)
+	if err != nil {
+		return nil, err
+	}
+	if out := sizes[len(sizes)-1].C; net.Channels != 3 || out != 3 {
+		return nil, fmt.Errorf("the network takes %d channels and gives %d, but a picture has 3", net.Channels, out)
+	}
+	return net, nil
 }
 
 // isStatistic tells the running statistics that old PyTorch versions stored
@@ -127,7 +146,7 @@ func (m *Model) Check() error {
 	if m.Weights == nil {
 		return errors.New("the model has no weights")
 	}
-	net, err := m.Network.Build()
+	net, err := build(m.Network)
 	if err != nil {
 		return err
 	}

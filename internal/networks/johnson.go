@@ -257,30 +257,3 @@ func (b *johnsonBuilder) residual(channels int) error {
 	b.add(name, Add{}, shortcut)
 	return nil
 }
-
-// Multiple is the number that an input's sides must be a multiple of for the
-// output to have the size of the input, and Least the smallest side that the
-// reflected borders allow.
-func (j Johnson) Multiple() (multiple, least int, err error) {
-	ts, err := parseArchitecture(j.Architecture)
-	if err != nil {
-		return 0, 0, err
-	}
-	multiple = 1
-	for _, t := range ts {
-		if t.kind == 'c' || t.kind == 'd' {
-			multiple *= t.stride
-		}
-	}
-	net, err := j.Build()
-	if err != nil {
-		return 0, 0, err
-	}
-	for least = multiple; ; least += multiple {
-		if _, err := net.Sizes(least, least); err == nil {
-			return multiple, least, nil
-		} else if least > 1<<14 {
-			return 0, 0, fmt.Errorf("architecture: no picture is large enough: %w", err)
-		}
-	}
-}

@@ -27,8 +27,9 @@ type Layer struct {
 	Inputs []int
 }
 
-// Op is the kind of a layer: Conv, ConvTranspose, Norm, ReLU, Tanh, Add, Pad,
-// Upsample, Pool or Affine.
+// Op is the kind of a layer. Those that can be trained are Conv, ConvTranspose,
+// Norm, ReLU, Tanh, Add, Pad, Upsample, Pool and Affine; the others run forward
+// alone.
 type Op interface {
 	// params lists the parameters of a layer of that name.
 	params(name string) []Param
@@ -40,7 +41,12 @@ type Op interface {
 type Size struct{ C, H, W int }
 
 // Padding is a border in pixels.
-type Padding struct{ Top, Bottom, Left, Right int }
+type Padding struct {
+	Top    int `json:"top"`
+	Bottom int `json:"bottom"`
+	Left   int `json:"left"`
+	Right  int `json:"right"`
+}
 
 // Same is a border of n pixels on all sides.
 func Same(n int) Padding { return Padding{n, n, n, n} }
@@ -59,42 +65,60 @@ type (
 	// Conv is a cross-correlation with zero padding. Parameters: weight
 	// (Out, In, Kernel, Kernel), and bias (Out) unless NoBias.
 	Conv struct {
-		In, Out, Kernel, Stride int
-		Pad                     Padding
-		NoBias                  bool
+		In     int     `json:"in"`
+		Out    int     `json:"out"`
+		Kernel int     `json:"kernel"`
+		Stride int     `json:"stride"`
+		Pad    Padding `json:"pad,omitzero"`
+		NoBias bool    `json:"no_bias,omitempty"`
 	}
 	// ConvTranspose is the transposed convolution of PyTorch's
 	// ConvTranspose2d. Parameters: weight (In, Out, Kernel, Kernel), and bias
 	// (Out) unless NoBias.
 	ConvTranspose struct {
-		In, Out, Kernel, Stride, Pad, OutputPad int
-		NoBias                                  bool
+		In        int  `json:"in"`
+		Out       int  `json:"out"`
+		Kernel    int  `json:"kernel"`
+		Stride    int  `json:"stride"`
+		Pad       int  `json:"pad,omitempty"`
+		OutputPad int  `json:"output_pad,omitempty"`
+		NoBias    bool `json:"no_bias,omitempty"`
 	}
 	// Norm is instance norm, or batch norm with Batch, with a learned scale
 	// (weight) and shift (bias). Batch norm also carries running_mean and
 	// running_var for inference.
 	Norm struct {
-		Channels int
-		Eps      float32
-		Batch    bool
+		Channels int     `json:"channels"`
+		Eps      float32 `json:"eps"`
+		Batch    bool    `json:"batch,omitempty"`
 	}
 	// ReLU is max(0, x).
 	ReLU struct{}
 	// Tanh is Scale·tanh(x) + Offset.
-	Tanh struct{ Scale, Offset float32 }
+	Tanh struct {
+		Scale  float32 `json:"scale"`
+		Offset float32 `json:"offset,omitempty"`
+	}
 	// Add is the sum of two maps of one size.
 	Add struct{}
 	// Pad puts a border around each map; negative amounts crop, with PadZero.
 	Pad struct {
-		Mode    PadMode
-		Padding Padding
+		Mode    PadMode `json:"mode"`
+		Padding Padding `json:"padding"`
 	}
 	// Upsample repeats every pixel Factor×Factor times.
-	Upsample struct{ Factor int }
+	Upsample struct {
+		Factor int `json:"factor"`
+	}
 	// Pool takes the maximum, or the average with Average, of 2×2 squares.
-	Pool struct{ Average bool }
+	Pool struct {
+		Average bool `json:"average,omitempty"`
+	}
 	// Affine is Scale[c]·x + Shift[c], with constants.
-	Affine struct{ Scale, Shift []float32 }
+	Affine struct {
+		Scale []float32 `json:"scale"`
+		Shift []float32 `json:"shift"`
+	}
 )
 
 // Param is one tensor of a network.
@@ -109,9 +133,9 @@ type Param struct {
 // Network is a list of layers in an order in which they can run. The last
 // layer is the output.
 type Network struct {
-	Layers []Layer
 	// Channels is the number of channels of the input.
-	Channels int
+	Channels int     `json:"channels"`
+	Layers   []Layer `json:"layers"`
 }
 
 // Params lists the parameters in the order of the layers.
@@ -159,6 +183,9 @@ func (n *Network) ReLUAlone(i int, keep []int) bool {
 	return !slices.ContainsFunc(n.Layers[i+2:], func(l Layer) bool { return slices.Contains(l.Inputs, i) })
 }
 
+// maxMap bounds the sides of maps, so that no product of two overflows.
+const maxMap = 1 << 28
+
 // Sizes returns the size of every layer's result for an input of h rows and w
 // columns. It fails where a layer cannot run at that size.
 func (n *Network) Sizes(h, w int) ([]Size, error) {
@@ -178,6 +205,9 @@ func (n *Network) Sizes(h, w int) ([]Size, error) {
 		}
 		if s.C < 1 || s.H < 1 || s.W < 1 {
 			return nil, fmt.Errorf("layer %s: an input of %d×%d pixels is too small", l.Name, w, h)
+		}
+		if max(s.H, s.W) > maxMap {
+			return nil, fmt.Errorf("layer %s: an input of %d×%d pixels becomes a map of %d×%d", l.Name, w, h, s.W, s.H)
 		}
 		sizes[i] = s
 	}

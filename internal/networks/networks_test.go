@@ -58,7 +58,7 @@ func TestSizes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			multiple, least, err := j.Multiple()
+			multiple, least, err := net.Multiple()
 			if err != nil || multiple != 4 {
 				t.Fatalf("multiple %d, %v; want 4", multiple, err)
 			}

@@ -98,7 +98,7 @@ func Open(dev kernels.Device, m *model.Model) (*Stylizer, error) {
 	for _, t := range m.Weights.Tensors() {
 		s.weights += 4 * int64(len(t.Data))
 	}
-	if s.multiple, s.least, err = m.Network.Multiple(); err != nil {
+	if s.multiple, s.least, err = net.Multiple(); err != nil {
 		return nil, err
 	}
 	s.dev = dev.Scope()

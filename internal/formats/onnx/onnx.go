@@ -38,7 +38,7 @@ type Meta struct {
 	Doc string
 	// Version of stylenet.
 	Version string
-	// Multiple and Least are those of networks.Johnson: the model then takes
+	// Multiple and Least are those of networks.Network: the model then takes
 	// pictures of every size from 1×1 up and answers in the same size. It
 	// repeats the picture's last row and column until both sides are a multiple
 	// of Multiple and no smaller than Least, and cuts the answer's top left

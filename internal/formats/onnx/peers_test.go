@@ -55,7 +55,7 @@ func TestPeers(t *testing.T) {
 		if c.net, err = j.Build(); err != nil {
 			t.Fatal(err)
 		}
-		if c.Multiple, c.Least, err = j.Multiple(); err != nil {
+		if c.Multiple, c.Least, err = c.net.Multiple(); err != nil {
 			t.Fatal(err)
 		}
 		cases = append(cases, c)
@@ -95,7 +95,7 @@ func TestPeersTransformerNet(t *testing.T) {
 	if c.net, err = j.Build(); err != nil {
 		t.Fatal(err)
 	}
-	if c.Multiple, c.Least, err = j.Multiple(); err != nil {
+	if c.Multiple, c.Least, err = c.net.Multiple(); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range [][2]int{{61, 87}, {5, 2}} {

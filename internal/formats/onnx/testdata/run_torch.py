@@ -54,30 +54,30 @@ def run(layers, t, x):
         v = [values[k] for k in l["inputs"]]
         w, b = t.get(name + ".weight"), t.get(name + ".bias")
         if l["kind"] == "Conv":
-            y = F.conv2d(pad(v[0], "zero", border(op["Pad"])), w, b, stride=op["Stride"])
+            y = F.conv2d(pad(v[0], "zero", border(op.get("pad", {}))), w, b, stride=op["stride"])
         elif l["kind"] == "ConvTranspose":
-            y = F.conv_transpose2d(v[0], w, b, op["Stride"], op["Pad"], op["OutputPad"])
-        elif l["kind"] == "Norm" and op["Batch"]:
+            y = F.conv_transpose2d(v[0], w, b, op["stride"], op.get("pad", 0), op.get("output_pad", 0))
+        elif l["kind"] == "Norm" and op.get("batch"):
             mean, var = t[name + ".running_mean"], t[name + ".running_var"]
-            y = F.batch_norm(v[0], mean, var, w, b, False, 0, op["Eps"])
+            y = F.batch_norm(v[0], mean, var, w, b, False, 0, op["eps"])
         elif l["kind"] == "Norm":
             y = v[0] - v[0].mean((2, 3), keepdim=True)
-            y = y / (y.square().mean((2, 3), keepdim=True) + op["Eps"]).sqrt()
+            y = y / (y.square().mean((2, 3), keepdim=True) + op["eps"]).sqrt()
             y = y * w[:, None, None] + b[:, None, None]
         elif l["kind"] == "ReLU":
             y = v[0].clamp(min=0)
         elif l["kind"] == "Tanh":
-            y = op["Scale"] * torch.tanh(v[0]) + op["Offset"]
+            y = op["scale"] * torch.tanh(v[0]) + op.get("offset", 0)
         elif l["kind"] == "Add":
             y = v[0] + v[1]
         elif l["kind"] == "Pad":
-            y = pad(v[0], op["Mode"], border(op["Padding"]))
+            y = pad(v[0], op["mode"], border(op["padding"]))
         elif l["kind"] == "Upsample":
-            y = v[0].repeat_interleave(op["Factor"], 2).repeat_interleave(op["Factor"], 3)
+            y = v[0].repeat_interleave(op["factor"], 2).repeat_interleave(op["factor"], 3)
         elif l["kind"] == "Pool":
-            y = (F.avg_pool2d if op["Average"] else F.max_pool2d)(v[0], 2)
+            y = (F.avg_pool2d if op.get("average") else F.max_pool2d)(v[0], 2)
         elif l["kind"] == "Affine":
-            y = v[0] * torch.tensor(op["Scale"])[:, None, None] + torch.tensor(op["Shift"])[:, None, None]
+            y = v[0] * torch.tensor(op["scale"])[:, None, None] + torch.tensor(op["shift"])[:, None, None]
         else:
             raise ValueError(l["kind"])
         values[i] = y
