@@ -106,6 +106,28 @@ func TestHugeMaps(t *testing.T) {
 	}
 }
 
+func TestShape(t *testing.T) {
+	conv := Conv{In: 3, Out: 8, Kernel: 3, Stride: 2, Pad: Same(1)}
+	if s, err := Shape(conv, Size{3, 9, 6}); err != nil || s != (Size{8, 5, 3}) {
+		t.Errorf("%v, %v", s, err)
+	}
+	for _, test := range []struct {
+		op   Op
+		in   []Size
+		want string
+	}{
+		{conv, nil, "no input"},
+		{conv, []Size{{4, 9, 6}}, "4 channels, not 3"},
+		{Conv{In: 3, Out: 8, Kernel: 3}, []Size{{3, 9, 6}}, "out of range"},
+		{Pad{PadZero, Same(-5)}, []Size{{3, 9, 20}}, "a map of 20×9 is too small"},
+		{Upsample{64}, []Size{{3, 9, 1 << 23}}, "a map of 8388608×9 becomes one of 536870912×576"},
+	} {
+		if s, err := Shape(test.op, test.in...); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v of %v: %v, %v; want %q", test.op, test.in, s, err, test.want)
+		}
+	}
+}
+
 func TestResizeTaps(t *testing.T) {
 	for name, test := range map[string]struct {
 		op            Resize

@@ -8,6 +8,7 @@
 package networks
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -203,7 +204,7 @@ func (n *Network) Sizes(h, w int) ([]Size, error) {
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", l.Name, err)
 		}
-		if s.C < 1 || s.H < 1 || s.W < 1 {
+		if empty(s) {
 			return nil, fmt.Errorf("layer %s: an input of %d×%d pixels is too small", l.Name, w, h)
 		}
 		if max(s.H, s.W) > maxMap {
@@ -212,6 +213,30 @@ func (n *Network) Sizes(h, w int) ([]Size, error) {
 		sizes[i] = s
 	}
 	return sizes, nil
+}
+
+func empty(s Size) bool { return s.C < 1 || s.H < 1 || s.W < 1 }
+
+// Shape returns the size of an operation's result for inputs of these sizes. It
+// fails where a setting is out of range or the operation cannot run.
+func Shape(op Op, in ...Size) (Size, error) {
+	if problem := problem(op); problem != "" {
+		return Size{}, errors.New(problem)
+	}
+	if len(in) == 0 {
+		return Size{}, errors.New("no input")
+	}
+	s, err := op.shape(in)
+	if err != nil {
+		return Size{}, err
+	}
+	if empty(s) {
+		return Size{}, fmt.Errorf("a map of %d×%d is too small", in[0].W, in[0].H)
+	}
+	if max(s.H, s.W) > maxMap {
+		return Size{}, fmt.Errorf("a map of %d×%d becomes one of %d×%d", in[0].W, in[0].H, s.W, s.H)
+	}
+	return s, nil
 }
 
 // Check compares a set of weights with the network's parameters: every
