@@ -72,7 +72,7 @@ func (s *Stylizer) Stylize(img image.Image) (image.Image, error) {
 		return nil, err
 	}
 	w, h := src.Size()
-	canvas, err := images.NewCanvas(w, h, "PNG", !src.Opaque())
+	canvas, err := images.NewCanvas(w, h, "PNG", images.CanvasOptions{Alpha: !src.Opaque()})
 	if err != nil {
 		return nil, err
 	}

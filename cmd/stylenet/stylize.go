@@ -185,7 +185,7 @@ func (o *stylizeOptions) one(cmd *cobra.Command, s *stylize.Stylizer, j job, pro
 		return 0, 0, err
 	}
 	w, h = src.Size()
-	canvas, err := images.NewCanvas(w, h, format, !src.Opaque())
+	canvas, err := images.NewCanvas(w, h, format, images.CanvasOptions{Alpha: !src.Opaque()})
 	if err != nil {
 		return 0, 0, err
 	}

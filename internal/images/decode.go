@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"image/gif"
 	"image/jpeg"
 	"image/png"
@@ -45,11 +46,7 @@ func Open(path string) (*Picture, error) { return Decoder{}.Open(path) }
 
 // Decode is the function of that name under this decoder's limits.
 func (d Decoder) Decode(r io.Reader) (*Picture, error) {
-	var buf bytes.Buffer
-	if err := readAll(&buf, r); err != nil {
-		return nil, err
-	}
-	s, err := d.Source(buf.Bytes())
+	s, err := d.ReadSource(r, new(bytes.Buffer))
 	if err != nil {
 		return nil, err
 	}
@@ -73,15 +70,20 @@ func (d Decoder) OpenSource(path string, buf *bytes.Buffer) (*Source, error) {
 		return nil, err
 	}
 	defer f.Close()
-	buf.Reset()
-	if err := readAll(buf, f); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	s, err := d.Source(buf.Bytes())
+	s, err := d.ReadSource(f, buf)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return s, nil
+}
+
+// ReadSource reads a stream to its end through buf, as OpenSource does a file.
+func (d Decoder) ReadSource(r io.Reader, buf *bytes.Buffer) (*Source, error) {
+	buf.Reset()
+	if err := readAll(buf, r); err != nil {
+		return nil, err
+	}
+	return d.Source(buf.Bytes())
 }
 
 func readAll(buf *bytes.Buffer, r io.Reader) error {
@@ -100,9 +102,11 @@ func readAll(buf *bytes.Buffer, r io.Reader) error {
 // float32 copy of a whole photo of which a small part is used. It is not for
 // use by several goroutines at once.
 type Source struct {
-	format string
-	orient orientation
-	pixels rows
+	format   string
+	depth    int
+	metadata Metadata
+	orient   orientation
+	pixels   rows
 }
 
 // Source decodes data, which it does not keep.
@@ -149,11 +153,27 @@ func (d Decoder) Source(data []byte) (s *Source, err error) {
 	if err != nil {
 		return nil, f.wrap(err)
 	}
-	return &Source{format: f.name, orient: o, pixels: newRows(img, cfg.Width, cfg.Height, f.studioRange)}, nil
+	return &Source{format: f.name, depth: depthOf(img), orient: o, pixels: newRows(img, cfg.Width, cfg.Height, f.studioRange)}, nil
+}
+
+// depthOf is the bits a sample of a decoded picture: 8 or 16.
+func depthOf(img image.Image) int {
+	switch img.ColorModel() {
+	case color.Gray16Model, color.RGBA64Model, color.NRGBA64Model:
+		return 16
+	}
+	return 8
 }
 
 // Format returns the name of the file's format, one of Formats.
 func (s *Source) Format() string { return s.format }
+
+// Depth returns the bits a sample that are worth keeping: 16 where the file has
+// more than 8, else 8.
+func (s *Source) Depth() int { return s.depth }
+
+// Metadata returns what the file says beside its pixels.
+func (s *Source) Metadata() Metadata { return s.metadata }
 
 // Size returns the width and height of the upright picture.
 func (s *Source) Size() (w, h int) {

@@ -27,7 +27,7 @@ func NewSource(img image.Image) (*Source, error) {
 	if b.Min != (image.Point{}) {
 		img = moved{img}
 	}
-	return &Source{orient: upright, pixels: newRows(img, b.Dx(), b.Dy(), false)}, nil
+	return &Source{depth: depthOf(img), orient: upright, pixels: newRows(img, b.Dx(), b.Dy(), false)}, nil
 }
 
 // moved is an image that begins at (0, 0).

@@ -48,7 +48,7 @@ func encodeWith(t testing.TB, img image.Image, encode func(io.Writer, image.Imag
 	return buf.Bytes()
 }
 
-func encodeJPEG(w io.Writer, img image.Image) error {
+func goJPEG(w io.Writer, img image.Image) error {
 	return jpeg.Encode(w, img, &jpeg.Options{Quality: 100})
 }
 
@@ -330,7 +330,7 @@ func TestOrientation(t *testing.T) {
 			}
 		}
 		for name, data := range map[string][]byte{
-			"jpeg": withJPEGExif(encodeWith(t, stored, encodeJPEG), o),
+			"jpeg": withJPEGExif(encodeWith(t, stored, goJPEG), o),
 			"png":  withPNGExif(encodeWith(t, stored, png.Encode), o),
 		} {
 			p := decode(t, data)
@@ -399,7 +399,7 @@ func TestWebPOrientation(t *testing.T) {
 }
 
 func TestDecodeErrors(t *testing.T) {
-	good := encodeWith(t, pattern(20, 20, true), encodeJPEG)
+	good := encodeWith(t, pattern(20, 20, true), goJPEG)
 	animated, err := os.ReadFile("testdata/animated.webp")
 	if err != nil {
 		t.Fatal(err)
@@ -476,7 +476,7 @@ func TestOnePixel(t *testing.T) {
 		want [4]float32
 	}{
 		"png":  {encodeWith(t, one, png.Encode), [4]float32{90, 150, 210, 1}},
-		"jpeg": {encodeWith(t, one, encodeJPEG), [4]float32{90, 150, 210, 1}},
+		"jpeg": {encodeWith(t, one, goJPEG), [4]float32{90, 150, 210, 1}},
 		"bmp":  {encodeWith(t, one, bmp.Encode), [4]float32{90, 150, 210, 1}},
 		"gif":  {encodeWith(t, webSafe, func(w io.Writer, m image.Image) error { return gif.Encode(w, m, nil) }), [4]float32{153, 153, 204, 1}},
 	} {
@@ -497,7 +497,7 @@ func TestOnePixel(t *testing.T) {
 func TestEncodeRoundTrip(t *testing.T) {
 	p := decode(t, encodeWith(t, pattern(9, 6, false), png.Encode))
 	var buf bytes.Buffer
-	if err := Encode(&buf, p, "png", 0); err != nil {
+	if err := Encode(&buf, p, "png", SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	q := decode(t, buf.Bytes())
@@ -521,7 +521,7 @@ func TestEncodeClampsAndRounds(t *testing.T) {
 		copy(p.Plane(c), in)
 	}
 	var buf bytes.Buffer
-	if err := Encode(&buf, p, "PNG", 0); err != nil {
+	if err := Encode(&buf, p, "PNG", SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	got := decode(t, buf.Bytes())
@@ -537,7 +537,7 @@ func TestEncodeJPEGOnWhite(t *testing.T) {
 	p.Alpha = make([]float32, 16*16)
 	fill(p.Alpha, .25)
 	var buf bytes.Buffer
-	if err := Encode(&buf, p, "JPEG", 100); err != nil {
+	if err := Encode(&buf, p, "JPEG", SaveOptions{Quality: 100}); err != nil {
 		t.Fatal(err)
 	}
 	if got := at(decode(t, buf.Bytes()), 8, 8); !near(got, [4]float32{191.25, 191.25, 191.25, 1}, 1.5) {
@@ -563,7 +563,7 @@ func TestSave(t *testing.T) {
 		"a.tga":        "cannot write .tga pictures (known: .png, .jpg, .jpeg)",
 		"a":            "no extension",
 		"none/a.png":   "none",
-		"quality.jpeg": "jpeg quality 101 is not 1 to 100",
+		"quality.jpeg": "quality 101 is not 1 to 100",
 	} {
 		path := filepath.Join(dir, name)
 		err := Save(path, p, SaveOptions{Quality: 101})
@@ -662,7 +662,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(encodeWith(f, small, bmp.Encode))
 	f.Add(encodeWith(f, small, func(w io.Writer, m image.Image) error { return tiff.Encode(w, m, nil) }))
 	f.Add(encodeWith(f, small, func(w io.Writer, m image.Image) error { return gif.Encode(w, m, nil) }))
-	f.Add(withJPEGExif(encodeWith(f, small, encodeJPEG), 7))
+	f.Add(withJPEGExif(encodeWith(f, small, goJPEG), 7))
 	f.Add(withPNGExif(encodeWith(f, small, png.Encode), 8))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		const limit = 1 << 16

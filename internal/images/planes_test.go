@@ -11,7 +11,7 @@ import (
 func TestCropPlanes(t *testing.T) {
 	p := open(t, "testdata/resize/source.png")
 	var file bytes.Buffer
-	if err := Encode(&file, p, "PNG", 0); err != nil {
+	if err := Encode(&file, p, "PNG", SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := Decoder{}.Source(file.Bytes())

@@ -207,7 +207,7 @@ func TestBlend(t *testing.T) {
 }
 
 func BenchmarkCrop(b *testing.B) {
-	data := encodeWith(b, pattern(640, 480, true), encodeJPEG)
+	data := encodeWith(b, pattern(640, 480, true), goJPEG)
 	s, err := Decoder{}.Source(data)
 	if err != nil {
 		b.Fatal(err)
@@ -224,7 +224,7 @@ func BenchmarkCrop(b *testing.B) {
 }
 
 func BenchmarkPicture1080p(b *testing.B) {
-	s, err := Decoder{}.Source(encodeWith(b, pattern(1920, 1080, true), encodeJPEG))
+	s, err := Decoder{}.Source(encodeWith(b, pattern(1920, 1080, true), goJPEG))
 	if err != nil {
 		b.Fatal(err)
 	}

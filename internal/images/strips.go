@@ -3,14 +3,7 @@ package images
 import (
 	"fmt"
 	"image"
-	"image/color"
-	"image/jpeg"
-	"image/png"
-	"io"
 	"slices"
-	"strings"
-
-	"stylenet/internal/atomicfile"
 )
 
 // Reader is a picture that is read by strips of rows: a *Picture, or a *Source,
@@ -159,102 +152,6 @@ func (s *Source) Bytes() int64 {
 	}
 	w, h := s.pixels.size()
 	return 8 * int64(w) * int64(h)
-}
-
-// Canvas is a picture of 8 bits a sample, made row by row, in the layout of the
-// format that it will be written in. Values are rounded as Encode says.
-type Canvas struct {
-	w, h  int
-	rgba  []uint8      // (h, w, 4), of PNG
-	alpha bool         // rgba is straight, with alpha; else opaque
-	ycc   *image.YCbCr // of JPEG
-}
-
-// NewCanvas makes a canvas for "PNG" or "JPEG" (upper or lower case). Pictures
-// on a canvas without alpha get a white background, and so do all on one for
-// JPEG.
-func NewCanvas(w, h int, format string, alpha bool) (*Canvas, error) {
-	if w < 1 || h < 1 {
-		return nil, fmt.Errorf("cannot encode a picture of %d×%d", w, h)
-	}
-	c := &Canvas{w: w, h: h}
-	switch strings.ToUpper(format) {
-	case "PNG":
-		c.rgba, c.alpha = make([]uint8, 4*w*h), alpha
-	case "JPEG":
-		c.ycc = image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio444)
-	default:
-		return nil, &UnsupportedError{fmt.Sprintf("cannot write the picture format %q (known: %s)", format, strings.Join(EncodeFormats(), ", "))}
-	}
-	return c, nil
-}
-
-// Size returns the width and height.
-func (c *Canvas) Size() (w, h int) { return c.w, c.h }
-
-// Bytes is the memory that c takes.
-func (c *Canvas) Bytes() int64 {
-	if c.ycc != nil {
-		return 3 * int64(len(c.ycc.Y))
-	}
-	return int64(len(c.rgba))
-}
-
-// WriteRows paints rows.
-func (c *Canvas) WriteRows(src *Picture, from int) {
-	if src.Alpha != nil && !c.alpha {
-		src = over(src, 255)
-	}
-	r, g, b := src.Plane(0), src.Plane(1), src.Plane(2)
-	first := from * c.w
-	if c.ycc != nil {
-		y, cb, cr := c.ycc.Y[first:], c.ycc.Cb[first:], c.ycc.Cr[first:]
-		for i := range r {
-			y[i], cb[i], cr[i] = color.RGBToYCbCr(toByte(r[i]), toByte(g[i]), toByte(b[i]))
-		}
-		return
-	}
-	pix := c.rgba[4*first:]
-	for i := range r {
-		o := pix[4*i : 4*i+4 : 4*i+4]
-		o[0], o[1], o[2], o[3] = toByte(r[i]), toByte(g[i]), toByte(b[i]), 255
-	}
-	for i, a := range src.Alpha {
-		pix[4*i+3] = toByte(a * 255)
-	}
-}
-
-// Image returns the picture, which shares c's memory: an *image.RGBA, or an
-// *image.NRGBA with alpha, or an *image.YCbCr of JPEG.
-func (c *Canvas) Image() image.Image {
-	rect := image.Rect(0, 0, c.w, c.h)
-	switch {
-	case c.ycc != nil:
-		return c.ycc
-	case c.alpha:
-		return &image.NRGBA{Pix: c.rgba, Stride: 4 * c.w, Rect: rect}
-	}
-	return &image.RGBA{Pix: c.rgba, Stride: 4 * c.w, Rect: rect}
-}
-
-// Encode writes the picture. quality is 1 to 100, for JPEG only; 0 is
-// DefaultQuality.
-func (c *Canvas) Encode(w io.Writer, quality int) error {
-	if c.ycc == nil {
-		return png.Encode(w, c.Image())
-	}
-	if quality == 0 {
-		quality = DefaultQuality
-	}
-	if quality < 1 || quality > 100 {
-		return fmt.Errorf("jpeg quality %d is not 1 to 100", quality)
-	}
-	return jpeg.Encode(w, c.ycc, &jpeg.Options{Quality: quality})
-}
-
-// Save writes the picture to a file, as the function Save does.
-func (c *Canvas) Save(path string, opts SaveOptions) error {
-	return atomicfile.Write(path, 0o666, func(w io.Writer) error { return c.Encode(w, opts.Quality) })
 }
 
 // FitWithin returns s with its long side at most maxSize pixels: s itself where

@@ -96,7 +96,7 @@ func TestCanvas(t *testing.T) {
 		bytes  int64
 	}{{p, "PNG", 4}, {opaque, "png", 4}, {p, "JPEG", 3}, {opaque, "jpeg", 3}} {
 		t.Run(fmt.Sprint(c.format, c.p.Opaque()), func(t *testing.T) {
-			canvas, err := NewCanvas(33, 17, c.format, !c.p.Opaque())
+			canvas, err := NewCanvas(33, 17, c.format, CanvasOptions{Alpha: !c.p.Opaque()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,27 +111,27 @@ func TestCanvas(t *testing.T) {
 				canvas.WriteRows(strip, y)
 			}
 			var got, want bytes.Buffer
-			if err := canvas.Encode(&got, 90); err != nil {
+			if err := canvas.Encode(&got, SaveOptions{Quality: 90}); err != nil {
 				t.Fatal(err)
 			}
 			if c.bytes == 3 {
 				err = jpeg.Encode(&want, over(c.p, 255).Image(), &jpeg.Options{Quality: 90})
 			} else {
-				err = Encode(&want, c.p, "PNG", 0)
+				err = Encode(&want, c.p, "PNG", SaveOptions{})
 			}
 			if err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
 				t.Errorf("the files differ (%v)", err)
 			}
 		})
 	}
-	if _, err := NewCanvas(3, 0, "PNG", false); err == nil {
+	if _, err := NewCanvas(3, 0, "PNG", CanvasOptions{}); err == nil {
 		t.Error("an empty canvas was made")
 	}
 }
 
 // A canvas without alpha shows pictures with alpha on white.
 func TestCanvasBackground(t *testing.T) {
-	c, err := NewCanvas(1, 1, "PNG", false)
+	c, err := NewCanvas(1, 1, "PNG", CanvasOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
