@@ -49,6 +49,13 @@ func TestTrainingOnGPU(t *testing.T) {
 	if _, err := os.Stat(measured); err == nil {
 		t.Error("a deterministic run measured algorithms")
 	}
+	// Losses that are read late, with an optimiser that is recorded, too, change no
+	// bit.
+	cfg := w.config(t, append(everything, "train.device=cuda:0", "train.deterministic=true", "train.exact=true", "train.steps=6", "train.preview_every=4")...)
+	if r := trainAll(t, cfg, w.path("late")); r.readings.ahead != 1 {
+		t.Errorf("losses are read %d steps late, not one", r.readings.ahead)
+	}
+	same(t, outcome(t, w.path("late")), outcome(t, w.path("single")))
 	moves(t, w, "to", "cpu", "cuda:0", "cuda")
 	if _, err := os.Stat(measured); err != nil {
 		t.Errorf("no algorithms were measured: %v", err)

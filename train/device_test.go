@@ -2,7 +2,10 @@ package train
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"stylenet/configs"
@@ -35,6 +38,75 @@ func (d recording) Record(sequence func()) kernels.Kernel {
 		return r.Record(counted)
 	}
 	return counted
+}
+
+// later is a device that brings values back late: those of a copy's start, when
+// they are taken. It notes what it is asked for.
+type later struct {
+	kernels.Device
+	events *[]string
+}
+
+func readLate(d kernels.Device) kernels.Device { return later{d, new([]string)} }
+
+func (d later) Scope() kernels.Device { return later{d.Device.Scope(), d.events} }
+
+func (d later) note(event string) { *d.events = append(*d.events, event) }
+
+func (d later) Upload(dst kernels.Array, src []float32) error {
+	if dst.Shape().N == 2 { // a batch
+		d.note("upload")
+	}
+	return d.Device.Upload(dst, src)
+}
+
+func (d later) Fetch(srcs []kernels.Array) (kernels.Kernel, func([]float32) error, error) {
+	var copies [][]float32
+	var failed error
+	start := func() {
+		d.note("start")
+		var values []float32
+		for _, a := range srcs {
+			v := make([]float32, a.Shape().Elements())
+			failed = errors.Join(failed, d.Device.Download(v, a))
+			values = append(values, v...)
+		}
+		copies = append(copies, values)
+		if len(copies) > kernels.Fetches {
+			failed = errors.Join(failed, errors.New("too many copies are under way"))
+		}
+	}
+	take := func(dst []float32) error {
+		d.note("take")
+		copy(dst, copies[0])
+		copies = copies[1:]
+		return failed
+	}
+	return start, take, nil
+}
+
+// A device that can brings the losses back one step late: the next step is
+// launched, and its photos uploaded, before anyone waits for them. Before a
+// checkpoint none is left.
+func TestLossesAreReadLate(t *testing.T) {
+	w := newWorld(t, 4)
+	cfg := w.config(t, append(everything, "train.steps=6")...)
+	trainAll(t, cfg, w.path("straight"))
+	var events []string
+	r, err := New(t.Context(), cfg, w.path("late"), Options{
+		Device:  func(d kernels.Device) kernels.Device { return later{d, &events} },
+		Observe: func(m Metrics) { events = append(events, fmt.Sprint("step ", m.Step)) },
+	})
+	check(t, err)
+	events = nil // of the start
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	got := strings.Join(events, ", ")
+	launch, read := "upload, start, ", func(step int) string { return fmt.Sprintf("take, step %d, ", step) }
+	want := launch + launch + read(1) + launch + read(2) + launch + read(3) + read(4) + launch + launch + read(5) + "take, step 6"
+	if got != want {
+		t.Errorf("the run does\n%s\nand not\n%s", got, want)
+	}
+	same(t, outcome(t, w.path("late")), outcome(t, w.path("straight")))
 }
 
 // recorded trains with and without recorded steps and compares what is left

@@ -80,13 +80,8 @@ func TestStepsHardlyAllocate(t *testing.T) {
 	r.loader.Close() // its goroutines allocate
 	pixels := make([]float32, r.x.Shape().Elements())
 	step := func() {
-		check(t, r.forwardBackward(pixels))
-		m, err := r.losses()
-		check(t, err)
-		_, err = r.update()
-		check(t, err)
-		r.step++
-		check(t, r.log(m))
+		check(t, r.launch(pixels))
+		check(t, r.settle(0))
 	}
 	step()
 	const steps, bound = 10, 32 << 10 // bytes a step

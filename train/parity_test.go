@@ -127,8 +127,9 @@ func parityTrain(t *testing.T, device string, o devices.Options, steps int) (map
 		for i := range parityBatch {
 			batch = append(batch, parityPicture(fmt.Sprintf("photo %d", r.step*parityBatch+i), paritySize, paritySize)...)
 		}
-		check(t, r.forwardBackward(batch))
-		m, err := r.losses()
+		first := r.step == 0
+		check(t, r.launch(batch))
+		m, err := r.read()
 		check(t, err)
 		row := []float64{m.Loss, m.Content, m.Style, m.TotalVariation}
 		for _, n := range r.terms.Style {
@@ -138,15 +139,12 @@ func parityTrain(t *testing.T, device string, o devices.Options, steps int) (map
 		}
 		rows = append(rows, row)
 		for i, name := range r.names {
-			if r.step > 0 {
+			if !first {
 				break
 			}
 			gradients[name] = make([]float32, r.params[i].Shape().Elements())
 			check(t, r.machine.Device().Download(gradients[name], r.machine.Gradient(i)))
 		}
-		_, err = r.update()
-		check(t, err)
-		r.step++
 	}
 	return gradients, rows
 }

@@ -64,8 +64,8 @@ func oneStep(t *testing.T, cfg *configs.Config, precision string, set *weights.S
 	}
 	batch, err := r.loader.Next(t.Context())
 	check(t, err)
-	check(t, r.forwardBackward(batch.Pixels))
-	m, err := r.losses()
+	check(t, r.launch(batch.Pixels))
+	m, err := r.read()
 	check(t, err)
 	for i, p := range r.params {
 		gradients = append(gradients, make([]float32, p.Shape().Elements()))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"time"
 
 	"stylenet/configs"
 	"stylenet/data"
@@ -66,13 +67,16 @@ type Run struct {
 
 	lossArrays     inference.Arrays
 	styleTargets   []kernels.Array // Gram matrices
-	x              kernels.Array   // the batch, (N, 3, size, size)
+	x              kernels.Array   // the batch, (N, 3, size, size): the input of targets, where these are
 	targets        *inference.Plan // VGG-19 on the batch, up to the deepest content layer; nil without content layers
 	machine        *autodiff.Machine
 	terms          *losses.Terms
 	names          []string // of the trainable parameters
 	params, m, v   []kernels.Array
-	recorded       func() error   // pass as a whole, where the device can record it
+	recorded       func() error // pass as a whole, where the device can record it
+	readings       *readings
+	launched       []Metrics      // steps whose losses are not read yet, the oldest first
+	since          time.Time      // the end of the step that was read last
 	norm           kernels.Kernel // of all gradients, into squaredNorm
 	squaredNorm    kernels.Array
 	adam           kernels.Kernel
@@ -316,9 +320,6 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 // beside the graph, which keeps nothing but the content layers.
 func (r *Run) buildStep() (err error) {
 	size, batch := r.config.Data.Size, r.config.Train.Batch
-	if r.x, err = r.dev.NewActivation(kernels.Shape{N: batch, C: 3, H: size, W: size}); err != nil {
-		return err
-	}
 	if r.lossArrays, err = inference.Upload(r.dev, r.lossNet, r.vgg.Set); err != nil {
 		return err
 	}
@@ -342,9 +343,14 @@ func (r *Run) buildStep() (err error) {
 		if r.targets, err = inference.Compile(r.dev, net, r.lossArrays, batch, size, size, keep...); err != nil {
 			return err
 		}
-		owner = r.targets.Device()
+		owner, r.x = r.targets.Device(), r.targets.Input()
 		for i := range layers {
 			targets.Content = append(targets.Content, r.targets.Output(i))
+		}
+	}
+	if r.x == nil {
+		if r.x, err = r.dev.NewActivation(kernels.Shape{N: batch, C: 3, H: size, W: size}); err != nil {
+			return err
 		}
 	}
 	arrays, err := inference.Upload(r.dev, r.net, r.model.Weights)
@@ -466,7 +472,10 @@ func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 	if r.adam, err = dev.Adam(r.params, grads, r.m, r.v, r.squaredNorm, &r.adamSettings); err != nil {
 		return err
 	}
-	r.running = runningStats{dev, r.machine.Statistics(), r.model.Weights}
+	r.running = runningStats{r.model.Weights}
+	if err := r.openReadings(); err != nil {
+		return err
+	}
 	if recorder, ok := dev.(kernels.Recorder); ok {
 		var err error
 		run := recorder.Record(func() { err = r.pass() })
@@ -479,16 +488,24 @@ func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 	return dev.Sync()
 }
 
-// forwardBackward launches the losses of a batch, their gradients and, once it
-// is bound, the norm of these.
-func (r *Run) forwardBackward(pixels []float32) error {
-	if err := r.dev.Upload(r.x, pixels); err != nil {
+// launch launches a step on a batch, and behind it the copy of what read takes.
+func (r *Run) launch(pixels []float32) error {
+	step := r.step + 1
+	r.adamSettings.Step, r.adamSettings.LR = step, learningRate(r.config.Train, step, r.steps)
+	if err := r.forwardBackward(pixels); err != nil {
 		return err
 	}
-	if r.targets != nil {
-		if err := r.targets.Device().Upload(r.targets.Input(), pixels); err != nil {
-			return err
-		}
+	r.readings.start()
+	r.launched = append(r.launched, Metrics{Step: step, LearningRate: r.adamSettings.LR})
+	r.step = step
+	return nil
+}
+
+// forwardBackward launches the losses of a batch and their gradients and, once
+// they are bound, the norm of these and the optimiser.
+func (r *Run) forwardBackward(pixels []float32) error {
+	if err := r.machine.Device().Upload(r.x, pixels); err != nil {
+		return err
 	}
 	if r.recorded != nil {
 		return r.recorded()
@@ -504,42 +521,11 @@ func (r *Run) pass() error {
 	if err := r.machine.Step(); err != nil {
 		return err
 	}
-	if r.norm != nil {
+	if r.adam != nil {
 		r.norm()
+		r.adam()
 	}
 	return nil
-}
-
-// losses waits for the step's losses and the norm of its gradients.
-func (r *Run) losses() (Metrics, error) {
-	var m Metrics
-	var err error
-	read := func(a kernels.Array) float64 {
-		var v [1]float32
-		err = errors.Join(err, r.machine.Device().Download(v[:], a))
-		return float64(v[0])
-	}
-	value := func(n *autodiff.Node) float64 { return read(r.machine.Value(n)) }
-	for i, l := range r.recipe.Content {
-		m.Content += l.Weight * value(r.terms.Content[i])
-	}
-	for i, l := range r.recipe.Style {
-		m.Style += l.Weight * value(r.terms.Style[i])
-	}
-	if r.terms.TotalVariation != nil {
-		m.TotalVariation = r.recipe.TotalVariation * value(r.terms.TotalVariation)
-	}
-	m.Loss = m.Content + m.Style + m.TotalVariation
-	m.squaredNorm = read(r.squaredNorm)
-	return m, err
-}
-
-// update launches the optimiser and returns the learning rate.
-func (r *Run) update() (float64, error) {
-	r.adamSettings.Step = r.step + 1
-	r.adamSettings.LR = learningRate(r.config.Train, r.step+1, r.steps)
-	r.adam()
-	return r.adamSettings.LR, r.running.update()
 }
 
 // weights brings the trained parameters back from the device.

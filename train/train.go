@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 	"time"
 )
@@ -40,44 +39,39 @@ type Metrics struct {
 // writes a checkpoint and returns ctx's cause. Whatever fails, the newest
 // checkpoint stays usable.
 func (r *Run) Train(ctx context.Context) error {
+	t := r.config.Train
+	r.since = time.Now()
 	for r.step < r.steps {
-		start := time.Now()
 		batch, err := r.source.Next(ctx)
 		if ctx.Err() != nil && err != nil {
 			return r.save(context.Cause(ctx))
 		} else if err != nil {
 			return r.save(err)
 		}
-		if err := r.forwardBackward(batch.Pixels); err != nil {
-			return fmt.Errorf("step %d: %w", r.step+1, err)
-		}
-		m, err := r.losses()
-		if err != nil {
-			return fmt.Errorf("step %d: %w", r.step+1, err)
-		}
-		if problem := r.problem(m); problem != "" {
-			return r.diverged(r.step+1, problem)
-		}
-		if m.LearningRate, err = r.update(); err != nil {
+		if err := r.launch(batch.Pixels); err != nil {
 			return fmt.Errorf("step %d: %w", r.step+1, err)
 		}
 		r.cursor = batch.Cursor
 		r.source.Release(batch)
-		r.step++
 
-		elapsed := time.Since(start).Seconds()
-		r.elapsed += elapsed
-		m.Step, m.ImagesPerSecond = r.step, float64(r.config.Train.Batch)/elapsed
-		if err := r.log(m); err != nil {
-			return err // a checkpoint of this step would lack the line
+		last := r.step == r.steps
+		preview := t.PreviewEvery > 0 && (r.step%t.PreviewEvery == 0 || last)
+		checkpoint := t.CheckpointEvery > 0 && r.step%t.CheckpointEvery == 0 || last
+		if !preview && !checkpoint {
+			if err := r.settle(r.readings.ahead); err != nil {
+				return err
+			}
+			continue
 		}
-		t := r.config.Train
-		if t.PreviewEvery > 0 && (r.step%t.PreviewEvery == 0 || r.step == r.steps) {
+		if err := r.settle(0); err != nil { // what follows is of a step that is known to be good
+			return err
+		}
+		if preview {
 			if err := r.preview(); err != nil {
 				return r.save(err)
 			}
 		}
-		if t.CheckpointEvery > 0 && r.step%t.CheckpointEvery == 0 || r.step == r.steps {
+		if checkpoint {
 			// After a crash in between, the evaluation is made again.
 			var spoilt *DivergedError
 			if err := r.evaluate(); errors.As(err, &spoilt) {
@@ -89,33 +83,10 @@ func (r *Run) Train(ctx context.Context) error {
 				return err
 			}
 		}
+		r.since = time.Now()
 	}
 	return nil
 }
-
-// save writes a checkpoint before the run stops with err. It returns err as it
-// is where that goes well.
-func (r *Run) save(err error) error {
-	if failed := r.checkpoint(); failed != nil {
-		return errors.Join(err, failed)
-	}
-	return err
-}
-
-// problem says what of a step's losses and gradients is no number, or "". The
-// loss alone does not tell: kernels that fuse ReLU turn a picture of NaN into
-// features of zero, but its gradients stay NaN.
-func (r *Run) problem(m Metrics) string {
-	switch {
-	case !finite(m.Loss):
-		return fmt.Sprintf("the loss is %g", m.Loss)
-	case !finite(m.squaredNorm):
-		return fmt.Sprintf("the norm of the gradients is %g", math.Sqrt(m.squaredNorm))
-	}
-	return ""
-}
-
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // DivergedError says that the loss or the weights are no longer numbers.
 type DivergedError struct {

@@ -20,6 +20,7 @@ import (
 	"stylenet/internal/atomicfile"
 	"stylenet/internal/checkpoint"
 	"stylenet/internal/formats/safetensors"
+	"stylenet/internal/kernels"
 	"stylenet/internal/networks"
 	"stylenet/internal/scenes"
 	"stylenet/internal/vgg"
@@ -158,7 +159,8 @@ func same(t *testing.T, got, want map[string]string) {
 	}
 }
 
-// stopAt trains until after a step, is told to stop, and closes the run.
+// stopAt trains until after a step, is told to stop, and closes the run. Where
+// losses are read late, the next step is under way by then.
 func stopAt(t *testing.T, open func(context.Context, Options) (*Run, error), step int) {
 	t.Helper()
 	stop := errors.New("told to stop")
@@ -172,10 +174,14 @@ func stopAt(t *testing.T, open func(context.Context, Options) (*Run, error), ste
 	if err := r.Train(ctx); err != stop {
 		t.Errorf("stopped after step %d: %v", step, err)
 	}
-	if got := r.Info().Step; got != step {
+	got := r.Info().Step
+	if got < step || got > step+r.readings.ahead {
 		t.Errorf("stopped after step %d, not %d", got, step)
 	}
 	check(t, r.Close())
+	if lines := readLines[Metrics](t, filepath.Join(r.dir, "metrics.jsonl")); len(lines) != got {
+		t.Errorf("stopped after step %d, with %d lines in the log", got, len(lines))
+	}
 }
 
 // A run that is stopped and resumed ends with the bytes of one that is not.
@@ -186,13 +192,15 @@ func TestResumeIsExact(t *testing.T) {
 		name string
 		sets []string
 		at   []int
+		wrap func(kernels.Device) kernels.Device
 	}{
-		{"instance norm", nil, []int{4}},
+		{"instance norm", nil, []int{4}, nil},
 		{"threads", []string{
 			"train.threads=2", "train.steps=4", "network.architecture=c3s1-16,d32,R32,u16,c3s1-3", "loss.style.layers={relu1_2: 1}",
-		}, []int{2}},
-		{"bf16", []string{"train.precision=bf16"}, []int{4}},
-		{"everything", append(everything, "data.workers=3"), []int{1, 5, 8, 11}},
+		}, []int{2}, nil},
+		{"bf16", []string{"train.precision=bf16"}, []int{4}, nil},
+		{"everything", append(everything, "data.workers=3"), []int{1, 5, 8, 11}, nil},
+		{"read late", append(everything, "data.workers=3"), []int{1, 5, 8, 10}, readLate},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := w.config(t, c.sets...)
@@ -200,10 +208,14 @@ func TestResumeIsExact(t *testing.T) {
 			trainAll(t, cfg, w.path(c.name+"/straight"))
 			want := outcome(t, w.path(c.name+"/straight"))
 			dir := w.path(c.name + "/stopped")
-			open := func(ctx context.Context, o Options) (*Run, error) { return New(ctx, cfg, dir, o) }
+			open := func(ctx context.Context, o Options) (*Run, error) {
+				o.Device = c.wrap
+				return New(ctx, cfg, dir, o)
+			}
 			for _, step := range c.at {
 				stopAt(t, open, step)
 				open = func(ctx context.Context, o Options) (*Run, error) {
+					o.Device = c.wrap
 					o.Warn = func(err error) { t.Errorf("warning: %v", err) }
 					return Resume(ctx, dir, nil, o)
 				}
@@ -293,6 +305,18 @@ func TestResumeOfAShortLog(t *testing.T) {
 func TestDivergence(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	w := newWorld(t, 3)
+	for name, wrap := range map[string]func(kernels.Device) kernels.Device{"at once": nil, "late": readLate} {
+		t.Run(name, func(t *testing.T) { diverge(t, w, name, wrap) })
+	}
+	// What the hint says helps.
+	r, err := Resume(t.Context(), filepath.Join(w.dir, "at once", "train.lr=1e30"), []string{"train.lr=1e-3", "train.steps=2"}, Options{})
+	check(t, err)
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+}
+
+// diverge trains, on a device that reads losses at once or late, until they are
+// no numbers.
+func diverge(t *testing.T, w world, name string, wrap func(kernels.Device) kernels.Device) {
 	for _, c := range []struct {
 		sets []string
 		step int
@@ -310,8 +334,8 @@ func TestDivergence(t *testing.T) {
 		{[]string{"train.lr=1e37", "loss.total_variation=0"}, 2, "step 2: the ", 0},
 		{[]string{"loss.content.weight=1e308", "loss.content.layers={relu1_1: 1e5}"}, 1, "step 1: the loss is +Inf: training has diverged", 0},
 	} {
-		dir := filepath.Join(w.dir, "run", strings.Join(c.sets, " "))
-		r, err := New(t.Context(), w.config(t, c.sets...), dir, Options{})
+		dir := filepath.Join(w.dir, name, strings.Join(c.sets, " "))
+		r, err := New(t.Context(), w.config(t, c.sets...), dir, Options{Device: wrap})
 		check(t, err)
 		err = r.Train(t.Context())
 		check(t, r.Close())
@@ -341,10 +365,6 @@ func TestDivergence(t *testing.T) {
 			}
 		}
 	}
-	// What the hint says helps.
-	r, err := Resume(t.Context(), filepath.Join(w.dir, "run", "train.lr=1e30"), []string{"train.lr=1e-3", "train.steps=2"}, Options{})
-	check(t, err)
-	check(t, errors.Join(r.Train(t.Context()), r.Close()))
 }
 
 // Whatever is wrong at the start is told, and the directory can be used again.
@@ -447,4 +467,24 @@ func TestDirectoriesThatAreTaken(t *testing.T) {
 	check(t, errors.Join(r.Train(t.Context()), r.Close()))
 	trainAll(t, w.config(t, "train.steps=4"), w.path("four"))
 	same(t, outcome(t, dir), outcome(t, w.path("four")))
+}
+
+// A stop reads the step that is under way first: a run that has diverged there
+// leaves the newest checkpoint as it is.
+func TestStopOfADivergedRun(t *testing.T) {
+	w := newWorld(t, 3)
+	stop := errors.New("told to stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r, err := New(t.Context(), w.config(t, "train.lr=1e30"), w.path("run"), Options{Device: readLate, Observe: func(Metrics) { cancel(stop) }})
+	check(t, err)
+	err = r.Train(ctx)
+	check(t, r.Close())
+	if diverged, ok := errors.AsType[*DivergedError](err); !ok || !errors.Is(err, stop) || diverged.Step != 2 {
+		t.Errorf("stopped after step 1, with step 2 under way: %v", err)
+	}
+	s, _, err := checkpoint.Latest(w.path("run/checkpoints"))
+	check(t, err)
+	if s.Step != 0 {
+		t.Errorf("the newest checkpoint is of step %d", s.Step)
+	}
 }

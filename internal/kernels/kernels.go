@@ -190,6 +190,20 @@ type Recorder interface {
 	Record(sequence func()) Kernel
 }
 
+// Fetcher is a device that brings values back while it goes on computing.
+type Fetcher interface {
+	// Fetch binds a copy of parameters to the host. start queues one behind the
+	// launches before it and does not wait; up to Fetches of them may be under way.
+	// take waits for the oldest that was not taken, though not for launches after
+	// it, and fills dst with the values, one array after the other. It returns the
+	// first error of any launch so far, as Download does. A sequence that is
+	// recorded starts none.
+	Fetch(srcs []Array) (start Kernel, take func(dst []float32) error, err error)
+}
+
+// Fetches is how many copies of one Fetch may be under way.
+const Fetches = 2
+
 // Info describes a device to a person.
 type Info struct {
 	Backend     string // "onednn", "reference", …

@@ -41,6 +41,8 @@ func open(t *testing.T, o Options) (*Device, *hostDriver) {
 	return d, d.driver.(*hostDriver)
 }
 
+func openDevice(t *testing.T, o Options) *Device { d, _ := open(t, o); return d }
+
 // bench makes arrays and kernels, and ends the test on any error.
 type bench struct {
 	*testing.T

@@ -48,6 +48,8 @@ type driver interface {
 	upload(dst ptr, src unsafe.Pointer, bytes int) error
 	download(dst unsafe.Pointer, src ptr, bytes int) error
 	zero(dst ptr, bytes int)
+	// fetches makes what copies so many bytes to the host and waits for nothing.
+	fetches(bytes int) (fetches, error)
 
 	// launch starts a kernel of kernels.cu on grid blocks of blockThreads threads.
 	// Each takes one parameter, a structure by value: args points to it, in memory
@@ -69,6 +71,15 @@ type driver interface {
 	sync() error
 	info() driverInfo
 	close() error
+}
+
+// fetches are copies to kernels.Fetches blocks of pinned memory.
+type fetches interface {
+	// start copies to a block, after everything before it. take waits for that, and
+	// for nothing after it, and hands out the block.
+	start(block int, src ptr)
+	take(block int, dst unsafe.Pointer) error
+	close()
 }
 
 // driverInfo describes what runs the kernels.

@@ -19,6 +19,8 @@ import (
 	"unsafe"
 
 	"gorgonia.org/cu"
+
+	"stylenet/internal/kernels"
 )
 
 //go:generate ../../../scripts/ptx.sh kernels.cu kernels.ptx
@@ -348,6 +350,65 @@ func (d *gpu) download(dst unsafe.Pointer, src ptr, bytes int) error {
 		land()
 	}
 	return d.take(nil)
+}
+
+// gpuFetches copies to pinned memory on the stream of the launches.
+type gpuFetches struct {
+	*gpu
+	bytes  int
+	blocks [kernels.Fetches]struct {
+		host unsafe.Pointer
+		done cu.Event
+	}
+}
+
+func (d *gpu) fetches(bytes int) (fetches, error) {
+	d.enter()
+	defer runtime.UnlockOSThread()
+	f := &gpuFetches{gpu: d, bytes: bytes}
+	for i := range f.blocks {
+		b := &f.blocks[i]
+		err := d.libs.status("pin memory of the host", C.nv_pinned(&d.libs.driver, &b.host, C.size_t(bytes)))
+		if err == nil {
+			b.done, err = cu.MakeEvent(cu.DisableTiming | cu.BlockingSyncEvent)
+		}
+		if err != nil {
+			f.close()
+			return nil, d.take(err)
+		}
+	}
+	return f, nil
+}
+
+func (f *gpuFetches) start(block int, src ptr) {
+	f.enter()
+	defer runtime.UnlockOSThread()
+	b := &f.blocks[block]
+	f.fail("fetch", cu.MemcpyDtoHAsync(b.host, cu.DevicePtr(src), int64(f.bytes), f.stream))
+	f.fail("fetch", b.done.Record(f.stream))
+}
+
+func (f *gpuFetches) take(block int, dst unsafe.Pointer) error {
+	f.enter()
+	defer runtime.UnlockOSThread()
+	b := &f.blocks[block]
+	f.fail("fetch", b.done.Synchronize())
+	copy(unsafe.Slice((*byte)(dst), f.bytes), unsafe.Slice((*byte)(b.host), f.bytes))
+	return f.gpu.take(nil)
+}
+
+func (f *gpuFetches) close() {
+	f.enter()
+	defer runtime.UnlockOSThread()
+	for i := range f.blocks {
+		b := &f.blocks[i]
+		if b.done != (cu.Event{}) {
+			f.fail("free an event", cu.DestroyEvent(&b.done))
+		}
+		if b.host != nil {
+			f.fail("free pinned memory", cu.MemFreeHost(b.host))
+		}
+	}
 }
 
 func (d *gpu) zero(dst ptr, bytes int) {

@@ -81,6 +81,16 @@ func openGPU(t *testing.T, o Options) *gpu {
 	return d.(*gpu)
 }
 
+func openDevice(t *testing.T, o Options) *Device {
+	t.Helper()
+	useGPU(t)
+	d, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func TestConformance(t *testing.T) {
 	useGPU(t)
 	bf16 := 1.0 / 256 // half a unit in the last place, relative

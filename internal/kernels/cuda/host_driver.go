@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"unsafe"
+
+	"stylenet/internal/kernels"
 )
 
 // Go does not know that host.cc includes kernels.cu. Embedded, it is built anew
@@ -31,6 +33,7 @@ type hostDriver struct {
 	limit   int // bytes that it hands out in all
 	blocks  map[ptr]int
 	held    int
+	pinned  int // blocks of the host
 	err     error
 
 	recording bool
@@ -85,6 +88,32 @@ func (h *hostDriver) download(dst unsafe.Pointer, src ptr, bytes int) error {
 func (h *hostDriver) zero(dst ptr, bytes int) {
 	h.do(func() { C.memset(address(dst), 0, C.size_t(bytes)) })
 }
+
+type hostFetches struct {
+	driver *hostDriver
+	blocks [kernels.Fetches][]byte
+}
+
+func (h *hostDriver) fetches(bytes int) (fetches, error) {
+	f := &hostFetches{driver: h}
+	for i := range f.blocks {
+		f.blocks[i] = make([]byte, bytes)
+	}
+	h.pinned += kernels.Fetches
+	return f, nil
+}
+
+func (f *hostFetches) start(block int, src ptr) {
+	b := f.blocks[block]
+	f.driver.do(func() { C.memcpy(unsafe.Pointer(&b[0]), address(src), C.size_t(len(b))) })
+}
+
+func (f *hostFetches) take(block int, dst unsafe.Pointer) error {
+	copy(unsafe.Slice((*byte)(dst), len(f.blocks[block])), f.blocks[block])
+	return f.driver.sync()
+}
+
+func (f *hostFetches) close() { f.driver.pinned -= kernels.Fetches }
 
 // do runs what a stream would, now or where it is replayed.
 func (h *hostDriver) do(run func()) {
@@ -148,6 +177,9 @@ func (h *hostDriver) info() driverInfo {
 
 func (h *hostDriver) close() error {
 	err := h.sync()
+	if h.pinned != 0 {
+		err = errors.Join(err, fmt.Errorf("cuda: %d pinned blocks were not freed", h.pinned))
+	}
 	for p, bytes := range h.blocks {
 		err = errors.Join(err, fmt.Errorf("cuda: %d bytes of memory were not freed", bytes))
 		h.free(p)

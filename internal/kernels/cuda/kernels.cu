@@ -884,7 +884,8 @@ KERNEL(gram_unpack_f32, gram_args, gram_unpack(a))
 
 /* ---- the optimiser ---- */
 
-/* All parameters in one launch: a block takes PIECE elements of one of them. */
+/* All parameters in one launch: a block takes PIECE elements of one of them. Of a
+   tensor, kernels use the arrays that they need. */
 enum { PIECE = 8 * THREADS };
 struct tensor {
     float *p, *m, *v;
@@ -922,6 +923,16 @@ static __device__ void squared_norm(const adam_args &a) {
     if (THREAD == 0) a.parts[BLOCK] = sum;
 }
 KERNEL(squared_norm_f32, adam_args, squared_norm(a))
+
+/* Collects parameters in one place: g into p. */
+static __device__ void collect(const adam_args &a) {
+    const piece at = a.pieces[BLOCK];
+    const tensor &t = a.tensors[at.tensor];
+    const i64 first = (i64)at.from * PIECE + THREAD;
+    UNROLL for (int k = 0; k < PIECE; k += THREADS)
+        if (first + k < t.count) t.p[first + k] = t.g[first + k];
+}
+KERNEL(collect_f32, adam_args, collect(a))
 
 /* Memory of parameters ends on whole vectors, so what lies behind the last
    element may be written. */
