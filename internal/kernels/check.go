@@ -384,6 +384,121 @@ func CheckPoolBackward(dsrc, ddst, src Array, kind PoolKind) error {
 	return CheckSame("pool backward", false, dsrc, src)
 }
 
+// CheckPointwise checks a function of one map or two.
+func CheckPointwise(dst, a, b Array, f Pointwise) error {
+	switch {
+	case f.Function < LeakyReLU || f.Function > Divide:
+		return fmt.Errorf("pointwise: unknown function %d", int(f.Function))
+	case f.Function == Clip && !(f.A <= f.B):
+		return fmt.Errorf("pointwise: at least %g and at most %g", f.A, f.B)
+	}
+	takes := f.Function == PReLU || f.Function >= Add
+	if takes != (b != nil) {
+		return fmt.Errorf("pointwise: a second operand of %v: %v", f.Function, b != nil)
+	}
+	if err := shapesEqual("pointwise", a, dst); err != nil {
+		return err
+	}
+	s := a.Shape()
+	switch {
+	case f.Function == PReLU:
+		if err := expect("pointwise", "slopes", b, Vector(s.C)); err != nil {
+			return err
+		}
+	case takes:
+		if t := b.Shape(); t.N != s.N || t.C != s.C && t.C != 1 || t.H != s.H && t.H != 1 || t.W != s.W && t.W != 1 {
+			return fmt.Errorf("pointwise: a map of %v cannot be repeated to %v", t, s)
+		}
+	}
+	return distinct("pointwise", []Array{dst}, a, b)
+}
+
+// CheckArrange checks a new order of channels and pixels.
+func CheckArrange(dst Array, srcs []Array, o Arrangement) error {
+	if len(srcs) == 0 {
+		return errors.New("arrange: no maps")
+	}
+	if o.Block < 1 || o.Top < 0 {
+		return fmt.Errorf("arrange: squares of %d pixels, %d above", o.Block, o.Top)
+	}
+	first, d, channels := srcs[0].Shape(), dst.Shape(), 0
+	for _, x := range srcs {
+		s := x.Shape()
+		if s.N != first.N || s.H != first.H || s.W != first.W {
+			return fmt.Errorf("arrange: maps of %v and %v differ in more than channels", first, s)
+		}
+		channels += s.C
+	}
+	switch {
+	case d.N != first.N || d.H+o.Top > first.H*o.Block || d.W != first.W*o.Block:
+		return fmt.Errorf("arrange: result of shape %v, %d rows down, of squares of %d for each pixel of %v", d, o.Top, o.Block, first)
+	case len(o.From) != o.Block*o.Block*d.C:
+		return fmt.Errorf("arrange: %d channels for squares of %d and a result of shape %v", len(o.From), o.Block, d)
+	}
+	for _, c := range o.From {
+		if c < 0 || c >= channels {
+			return fmt.Errorf("arrange: channel %d of %d", c, channels)
+		}
+	}
+	return distinct("arrange", []Array{dst}, srcs...)
+}
+
+// CheckResample checks that rows and columns are made of what is there.
+func CheckResample(dst, src Array, rows, cols []Tap) error {
+	s := src.Shape()
+	if err := expect("resample", "result", dst, Shape{s.N, s.C, len(rows), len(cols)}); err != nil {
+		return err
+	}
+	for _, axis := range []struct {
+		taps []Tap
+		n    int
+	}{{rows, s.H}, {cols, s.W}} {
+		for _, t := range axis.taps {
+			if min(t.A, t.B) < 0 || int(max(t.A, t.B)) >= axis.n {
+				return fmt.Errorf("resample: between rows or columns %d and %d of %d", t.A, t.B, axis.n)
+			}
+		}
+	}
+	return distinct("resample", []Array{dst}, src)
+}
+
+// CheckWindowPool checks pooling of windows.
+func CheckWindowPool(dst, src Array, w Window) error {
+	p := w.Pad
+	switch {
+	case w.Kind != MaxPool && w.Kind != AvgPool:
+		return fmt.Errorf("window pool: unknown kind %d", int(w.Kind))
+	case min(w.Height, w.Width, w.Stride) < 1:
+		return fmt.Errorf("window pool: windows of %d×%d, %d apart", w.Width, w.Height, w.Stride)
+	case min(p.Top, p.Bottom, p.Left, p.Right) < 0 || max(p.Top, p.Bottom) >= w.Height || max(p.Left, p.Right) >= w.Width:
+		return fmt.Errorf("window pool: a border %+v of windows of %d×%d", p, w.Width, w.Height)
+	}
+	s := src.Shape()
+	h, wd := s.H+p.Top+p.Bottom-w.Height, s.W+p.Left+p.Right-w.Width
+	if h < 0 || wd < 0 {
+		return fmt.Errorf("window pool: a map of %d×%d is smaller than a window of %d×%d", s.W, s.H, w.Width, w.Height)
+	}
+	if err := expect("window pool", "result", dst, Shape{s.N, s.C, h/w.Stride + 1, wd/w.Stride + 1}); err != nil {
+		return err
+	}
+	return distinct("window pool", []Array{dst}, src)
+}
+
+// CheckGroupStatistics checks the statistics of groups of channels.
+func CheckGroupStatistics(mean, invstd Array, groups int) error {
+	s := mean.Shape()
+	switch {
+	case s.H != 1 || s.W != 1:
+		return fmt.Errorf("group statistics: shape %v is none of statistics", s)
+	case groups < 1 || s.C%groups != 0:
+		return fmt.Errorf("group statistics: %d groups of %d channels", groups, s.C)
+	}
+	if err := shapesEqual("group statistics", mean, invstd); err != nil {
+		return err
+	}
+	return distinct("group statistics", []Array{mean, invstd})
+}
+
 // CheckGram checks a Gram matrix.
 func CheckGram(gram, src Array) error {
 	s := src.Shape()

@@ -157,6 +157,30 @@ type Device interface {
 	Pool(dst, src Array, kind PoolKind) (Kernel, error)
 	PoolBackward(dsrc, ddst, src Array, kind PoolKind) (Kernel, error)
 
+	// The kernels from here to GroupStatistics run forward alone: they are for
+	// networks that others have trained.
+
+	// Pointwise is dst = f(a) or f(a, b), value by value; f says what b is. dst
+	// has the shape of a.
+	Pointwise(dst, a, b Array, f Pointwise) (Kernel, error)
+
+	// Arrange puts channels of one or more maps of one size into a new order,
+	// and pixels' channels into squares of pixels.
+	Arrange(dst Array, srcs []Array, o Arrangement) (Kernel, error)
+
+	// Resample makes each row of dst of two rows of src, and each column of two
+	// columns: rows and cols hold one Tap for each.
+	Resample(dst, src Array, rows, cols []Tap) (Kernel, error)
+
+	// WindowPool takes the maximum or the average of each window of a map.
+	WindowPool(dst, src Array, w Window) (Kernel, error)
+
+	// GroupStatistics turns the statistics of maps, as Norm leaves them, into
+	// those of that many groups of adjacent channels (Wu and He 2018), in place:
+	// each channel receives its group's mean and 1/√(variance + ε), with the ε
+	// that is in invstd.
+	GroupStatistics(mean, invstd Array, groups int) (Kernel, error)
+
 	// Gram is F·Fᵀ/(C·H·W) of each image, with F the maps as a C × H·W matrix
 	// (Gatys 2016, normalised as Johnson 2016). dst is a parameter of shape
 	// (N, 1, C, C). GramBackward accepts a dgram that is not symmetric.
@@ -264,6 +288,61 @@ type Read struct {
 	// beside any mode.
 	Mode PadMode
 	Pad  Padding
+}
+
+// Function is what Pointwise computes.
+type Function int
+
+// The functions of one map, and those of two, from Add on. NaN stays NaN.
+const (
+	LeakyReLU Function = iota // x, or A·x below 0
+	PReLU                     // x, or b[c]·x below 0: b is a parameter over the channels
+	Sigmoid                   // 1/(1+e⁻ˣ)
+	Clip                      // at least A, and then at most B
+	Add
+	Subtract
+	Multiply
+	Divide
+)
+
+func (f Function) String() string {
+	return [...]string{"leaky relu", "prelu", "sigmoid", "clip", "add", "subtract", "multiply", "divide"}[f]
+}
+
+// Pointwise describes a function of the values at one place. The second map of
+// two may have one channel, one row or one column where the first has more: it
+// is repeated there. Functions of one map take none.
+type Pointwise struct {
+	Function Function
+	A, B     float32
+}
+
+// Arrangement is where Arrange's values come from. Each pixel of the sources
+// becomes a square of Block×Block pixels. Channel c of the pixel in row i and
+// column j of the square is channel From[(i·Block + j)·C + c] of the sources',
+// counted through all of them, C being the channels of the result.
+type Arrangement struct {
+	From  []int
+	Block int
+	// Top is how many rows of squares' pixels lie above the result's first one;
+	// below its last one may be some, too.
+	Top int
+}
+
+// Tap makes a row or column of two of a source: (1−W)·A + W·B.
+type Tap struct {
+	A, B int32
+	W    float32
+}
+
+// Window is what WindowPool takes values of: Height×Width pixels, Stride pixels
+// apart, of a map with a border that is less than a window. No maximum sees the
+// border.
+type Window struct {
+	Kind                  PoolKind
+	Height, Width, Stride int
+	Pad                   Padding
+	CountPad              bool // averages are over the whole window, the border being zeros
 }
 
 // PoolKind selects maximum or average pooling.

@@ -143,6 +143,51 @@ func testBadArguments(t *testing.T, d kernels.Device) {
 	try("differ")(b.PoolBackward(small, small, x, kernels.MaxPool))
 	try(aliased)(b.PoolBackward(x, small, x, kernels.MaxPool))
 
+	leaky, plus := kernels.Pointwise{Function: kernels.LeakyReLU}, kernels.Pointwise{Function: kernels.Add}
+	try("unknown function 8")(b.Pointwise(x2, x, nil, kernels.Pointwise{Function: 8}))
+	try("at least 2 and at most 1")(b.Pointwise(x2, x, nil, kernels.Pointwise{Function: kernels.Clip, A: 2, B: 1}))
+	try("a second operand of leaky relu: true")(b.Pointwise(x2, x, x, leaky))
+	try("a second operand of add: false")(b.Pointwise(x2, x, nil, plus))
+	try("pointwise: shapes")(b.Pointwise(small, x, nil, leaky))
+	try("slopes has shape")(b.Pointwise(x2, x, five, kernels.Pointwise{Function: kernels.PReLU}))
+	try("cannot be repeated")(b.Pointwise(x2, x, small, plus))
+	try("cannot be repeated")(b.Pointwise(x2, x, act(1, 3, 6, 8), plus))
+	try(aliased)(b.Pointwise(x, x, nil, leaky))
+	try(aliased)(b.Pointwise(x, x2, x, plus))
+	three := kernels.Arrangement{From: []int{0, 1, 2}, Block: 1}
+	try("no maps")(b.Arrange(x, nil, three))
+	try("squares of 0 pixels")(b.Arrange(x2, list(x), kernels.Arrangement{From: three.From}))
+	try("-1 above")(b.Arrange(x2, list(x), kernels.Arrangement{From: three.From, Block: 1, Top: -1}))
+	try("differ in more than channels")(b.Arrange(x2, list(x, small), three))
+	try("arrange: result of shape")(b.Arrange(small, list(x), three))
+	try("arrange: result of shape")(b.Arrange(x2, list(x), kernels.Arrangement{From: three.From, Block: 1, Top: 1}))
+	try("3 channels for squares of 1")(b.Arrange(y, list(x), three))
+	try("channel 3 of 3")(b.Arrange(x2, list(x), kernels.Arrangement{From: []int{0, 3, 1}, Block: 1}))
+	try(aliased)(b.Arrange(x, list(x), three))
+	taps := func(n int) []kernels.Tap { return make([]kernels.Tap, n) }
+	try("resample: result has shape")(b.Resample(x2, x, taps(6), taps(7)))
+	try("between rows or columns 0 and 6 of 6")(b.Resample(act(2, 3, 1, 1), x, []kernels.Tap{{B: 6}}, taps(1)))
+	try("between rows or columns -1 and 0 of 8")(b.Resample(act(2, 3, 1, 1), x, taps(1), []kernels.Tap{{A: -1}}))
+	try(aliased)(b.Resample(x, x, taps(6), taps(8)))
+	window := func(change func(w *kernels.Window)) kernels.Window {
+		w := kernels.Window{Height: 2, Width: 2, Stride: 2}
+		change(&w)
+		return w
+	}
+	try("unknown kind 2")(b.WindowPool(small, x, window(func(w *kernels.Window) { w.Kind = 2 })))
+	try("windows of 2×2, 0 apart")(b.WindowPool(small, x, window(func(w *kernels.Window) { w.Stride = 0 })))
+	try("windows of 2×0, 2 apart")(b.WindowPool(small, x, window(func(w *kernels.Window) { w.Height = 0 })))
+	try("a border {Top:2")(b.WindowPool(small, x, window(func(w *kernels.Window) { w.Pad.Top = 2 })))
+	try("a border {Top:0 Bottom:0 Left:-1")(b.WindowPool(small, x, window(func(w *kernels.Window) { w.Pad.Left = -1 })))
+	try("a map of 8×6 is smaller than a window of 2×7")(b.WindowPool(small, x, window(func(w *kernels.Window) { w.Height = 7 })))
+	try("window pool: result has shape")(b.WindowPool(small, x, window(func(w *kernels.Window) { w.Stride = 1 })))
+	try(aliased)(b.WindowPool(x, x, kernels.Window{Height: 1, Width: 1, Stride: 1}))
+	try("is none of statistics")(b.GroupStatistics(par(2, 3, 1, 2), par(2, 3, 1, 2), 1))
+	try("2 groups of 3 channels")(b.GroupStatistics(stats, stats2, 2))
+	try("0 groups of 3 channels")(b.GroupStatistics(stats, stats2, 0))
+	try("group statistics: shapes")(b.GroupStatistics(stats, v3, 1))
+	try(aliased)(b.GroupStatistics(stats, stats, 1))
+
 	try("matrix has shape")(b.Gram(par(2, 1, 3, 4), x))
 	try("gram backward: shapes")(b.GramBackward(small, gram, x))
 	try(aliased)(b.GramBackward(x, gram, x))

@@ -1,6 +1,7 @@
 package kerneltest
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -107,6 +108,30 @@ func groups() []suite {
 			add("Pool", pool(s, kernels.MaxPool, false)...)
 			add("Pool", pool(s, kernels.MaxPool, true)...)
 		}
+	}
+	// Enough for several threads, and for pieces that caches hold.
+	large := []kernels.Shape{{N: 1, C: 3, H: 131, W: 129}, {N: 2, C: 40, H: 33, W: 35}}
+	for _, s := range shapes {
+		add("Pointwise", pointwises(s)...)
+	}
+	for _, s := range large {
+		add("Pointwise", pointwise(s, s, kernels.Pointwise{Function: kernels.Sigmoid}))
+		add("Pointwise", pointwise(s, kernels.Shape{N: s.N, C: 1, H: s.H, W: s.W}, kernels.Pointwise{Function: kernels.Multiply}))
+	}
+	for _, s := range shapes {
+		add("Arrange", arranges(s)...)
+	}
+	for _, s := range large {
+		add("Arrange", arrange(s, []int{4 * s.C}, squares(s.C, 2), 2*s.H), arrange(s, []int{s.C, s.C}, squares(2*s.C, 1), s.H))
+	}
+	for _, s := range slices.Concat(shapes, large) {
+		add("Resample", resamples(s)...)
+	}
+	for _, s := range slices.Concat(shapes, large) {
+		add("WindowPool", windowPools(s)...)
+	}
+	for _, s := range shapes {
+		add("GroupStatistics", allGroupStatistics(s)...)
 	}
 	for _, s := range shapes {
 		add("Gram", gram(s)...)
@@ -248,6 +273,7 @@ func testRandom(t *testing.T, d kernels.Device, tol Tolerance) {
 		other.Read.Pad = kernels.Padding{Top: rapid.IntRange(-3, min(1, dst.H-1)).Draw(t, "top of other")}
 		check(t, fusedSum(dst, r, other), fusedSum(dst, other, r))
 	}))
+	t.Run("Forward", rapid.MakeCheck(func(t *rapid.T) { check(t, drawForward(t, shape.Draw(t, "source"))...) }))
 	t.Run("Maps", rapid.MakeCheck(func(t *rapid.T) {
 		s := shape.Draw(t, "source")
 		n := kernels.Norm{Eps: 1e-5, Batch: rapid.Bool().Draw(t, "batch"), ReLU: rapid.Bool().Draw(t, "relu")}

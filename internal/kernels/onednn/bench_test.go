@@ -180,3 +180,68 @@ func BenchmarkTransfer(b *testing.B) {
 		transfer("export", func(dev kernels.Device, a kernels.Array) error { return dev.Download(values, a) })
 	}
 }
+
+// Kernels of networks that others have trained, on maps of the sizes that they
+// have at 1080p. Their rates are of memory.
+func BenchmarkForward(b *testing.B) {
+	taps := func(n int, linear bool) []kernels.Tap {
+		all := make([]kernels.Tap, 2*n)
+		for i := range all {
+			all[i] = kernels.Tap{A: int32(i / 2), B: int32(min(i/2+1, n-1))}
+			if linear {
+				all[i].W = .25
+			}
+		}
+		return all
+	}
+	squares := func(channels, block int) kernels.Arrangement {
+		o := kernels.Arrangement{Block: block}
+		for phase := range block * block {
+			for c := range channels {
+				o.From = append(o.From, c*block*block+phase)
+			}
+		}
+		return o
+	}
+	list := func(a ...kernels.Array) []kernels.Array { return a }
+	for name, bind := range map[string]func(d kernels.Device, maps, params array4) (kernels.Kernel, error){
+		"leaky relu": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Pointwise(maps(1, 64, 540, 960), maps(1, 64, 540, 960), nil, kernels.Pointwise{Function: kernels.LeakyReLU, A: .2})
+		},
+		"sigmoid": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Pointwise(maps(1, 64, 540, 960), maps(1, 64, 540, 960), nil, kernels.Pointwise{Function: kernels.Sigmoid})
+		},
+		"times one channel": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Pointwise(maps(1, 64, 540, 960), maps(1, 64, 540, 960), maps(1, 1, 540, 960), kernels.Pointwise{Function: kernels.Multiply})
+		},
+		"concat 32+32": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Arrange(maps(1, 64, 540, 960), list(maps(1, 32, 540, 960), maps(1, 32, 540, 960)), squares(64, 1))
+		},
+		"concat 3+61": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Arrange(maps(1, 64, 540, 960), list(maps(1, 3, 540, 960), maps(1, 61, 540, 960)), squares(64, 1))
+		},
+		"pixel shuffle 128 to 32": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Arrange(maps(1, 32, 540, 960), list(maps(1, 128, 270, 480)), squares(32, 2))
+		},
+		"pixel shuffle 12 to 3": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Arrange(maps(1, 3, 1080, 1920), list(maps(1, 12, 540, 960)), squares(3, 2))
+		},
+		"linear 64": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Resample(maps(1, 64, 540, 960), maps(1, 64, 270, 480), taps(270, true), taps(480, true))
+		},
+		"nearest 64": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Resample(maps(1, 64, 540, 960), maps(1, 64, 270, 480), taps(270, false), taps(480, false))
+		},
+		"linear 3": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.Resample(maps(1, 3, 1080, 1920), maps(1, 3, 540, 960), taps(540, true), taps(960, true))
+		},
+		"max 3×3": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.WindowPool(maps(1, 64, 270, 480), maps(1, 64, 540, 960), kernels.Window{Height: 3, Width: 3, Stride: 2, Pad: kernels.Same(1)})
+		},
+		"average of all": func(d kernels.Device, maps, _ array4) (kernels.Kernel, error) {
+			return d.WindowPool(maps(1, 64, 1, 1), maps(1, 64, 540, 960), kernels.Window{Kind: kernels.AvgPool, Height: 540, Width: 960, Stride: 1})
+		},
+	} {
+		bench(b, name, bind)
+	}
+}

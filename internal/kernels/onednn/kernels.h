@@ -40,6 +40,31 @@ typedef struct {
     sn_border pad;              /* of the upsampled map; negative amounts crop */
 } sn_source;
 
+/* kernels.Function, and what it takes. */
+enum { SN_LEAKY_RELU, SN_PRELU, SN_SIGMOID, SN_CLIP, SN_ADD, SN_SUBTRACT, SN_MULTIPLY, SN_DIVIDE };
+typedef struct {
+    int what;
+    float a, b;
+} sn_function;
+
+/* Where a channel of a map lies: its first pixel, and how many elements an image
+   has. blk is that of the map. */
+typedef struct {
+    const void *map;
+    size_t at, image;
+    int blk;
+} sn_channel;
+
+/* (1 - w) of row or column a and w of b. */
+typedef struct {
+    int a, b;
+    float w;
+} sn_tap;
+
+typedef struct {
+    int kind, height, width, stride, top, left, count_pad; /* see kernels.Window */
+} sn_window;
+
 typedef struct {
     double lr, beta1, beta2, eps, clip_norm; /* clip_norm 0 is off */
     int step;                                /* from 1 */
@@ -93,6 +118,16 @@ typedef struct sn_kernels {
     /* d is the large map */
     void (*pool)(void *dst, const void *src, sn_dims d, int kind);
     void (*pool_backward)(void *dsrc, const void *ddst, const void *src, sn_dims d, int kind);
+
+    /* b: a map of dims bd, the slopes of prelu, or NULL. bd differs from d where
+       b is repeated; one with one channel may have blk 1 alone. */
+    void (*pointwise)(void *dst, const void *a, sn_dims d, const sn_function *f, const void *b, sn_dims bd);
+    /* from: for the pixels of a square of block*block, row by row, the channels
+       of dst, which begins `top` rows down. Maps of either layout go together. */
+    void (*arrange)(void *dst, sn_dims d, const sn_channel *from, int block, int top);
+    /* d is dst, s is src */
+    void (*resample)(void *dst, sn_dims d, const void *src, sn_dims s, const sn_tap *rows, const sn_tap *cols);
+    void (*window_pool)(void *dst, sn_dims d, const void *src, sn_dims s, const sn_window *w);
 
     /* gram: n matrices of c*c, divided by c*h*w. */
     void (*gram)(float *dst, const void *src, sn_dims d);

@@ -685,6 +685,8 @@ static void k_pool_backward(void *dsrc, const void *ddst, const void *src, sn_di
         pool_backward_rows(dsrc, ddst, src, d, SN_POOL_AVG, BLK);
 }
 
+#include "kernels_forward.h"
+
 /* ---- Gram matrices ---- */
 
 /* Pixels that are summed in registers before they are added to the matrix,
@@ -1048,6 +1050,10 @@ const sn_kernels SN_TABLE = {
     .upsample_backward = k_upsample_backward,
     .pool = k_pool,
     .pool_backward = k_pool_backward,
+    .pointwise = k_pointwise,
+    .arrange = k_arrange,
+    .resample = k_resample,
+    .window_pool = k_window_pool,
     .gram = k_gram,
     .gram_backward = k_gram_backward,
     .mse = k_mse,

@@ -187,6 +187,51 @@ func (d *Device) PoolBackward(dsrc, ddst, src kernels.Array, kind kernels.PoolKi
 	return d.bound(k, "pool backward "+text(dsrc), 0, dsrc, ddst, src)
 }
 
+// Pointwise binds and measures the kernel of that name.
+func (d *Device) Pointwise(dst, a, b kernels.Array, f kernels.Pointwise) (kernels.Kernel, error) {
+	k, err := d.Device.Pointwise(dst, a, b, f)
+	if err != nil {
+		return nil, err
+	}
+	return d.bound(k, fmt.Sprintf("%v, %s", f.Function, text(dst)), 0, dst, a, b)
+}
+
+// Arrange binds and measures the kernel of that name.
+func (d *Device) Arrange(dst kernels.Array, srcs []kernels.Array, o kernels.Arrangement) (kernels.Kernel, error) {
+	k, err := d.Device.Arrange(dst, srcs, o)
+	if err != nil {
+		return nil, err
+	}
+	return d.bound(k, fmt.Sprintf("arrange %d, %s", len(srcs), text(dst)), 0, dst, dst)
+}
+
+// Resample binds and measures the kernel of that name.
+func (d *Device) Resample(dst, src kernels.Array, rows, cols []kernels.Tap) (kernels.Kernel, error) {
+	k, err := d.Device.Resample(dst, src, rows, cols)
+	if err != nil {
+		return nil, err
+	}
+	return d.bound(k, "resample "+text(dst), 0, dst, src)
+}
+
+// WindowPool binds and measures the kernel of that name.
+func (d *Device) WindowPool(dst, src kernels.Array, w kernels.Window) (kernels.Kernel, error) {
+	k, err := d.Device.WindowPool(dst, src, w)
+	if err != nil {
+		return nil, err
+	}
+	return d.bound(k, fmt.Sprintf("window pool %d×%d, %s", w.Height, w.Width, text(dst)), 0, dst, src)
+}
+
+// GroupStatistics binds and measures the kernel of that name.
+func (d *Device) GroupStatistics(mean, invstd kernels.Array, groups int) (kernels.Kernel, error) {
+	k, err := d.Device.GroupStatistics(mean, invstd, groups)
+	if err != nil {
+		return nil, err
+	}
+	return d.bound(k, "group statistics "+text(mean), 0, mean, invstd, mean, invstd)
+}
+
 // Gram binds and measures the kernel of that name.
 func (d *Device) Gram(dst, src kernels.Array) (kernels.Kernel, error) {
 	k, err := d.Device.Gram(dst, src)

@@ -267,3 +267,97 @@ func TestElementwiseByHand(t *testing.T) {
 	f.run(f.UpsampleBackward(x, large, 2))
 	f.want("gradient of upsampling", x, -8, 16, 0, 32)
 }
+
+func TestPointwiseByHand(t *testing.T) {
+	f := newFixture(t)
+	s := shape(1, 2, 2, 2)
+	x, y := f.activation(s, -1, 2, 0, 4, -8, 3, -.5, 1), f.activation(s)
+	f.run(f.Pointwise(y, x, nil, kernels.Pointwise{Function: kernels.LeakyReLU, A: .25}))
+	f.want("leaky relu", y, -.25, 2, 0, 4, -2, 3, -.125, 1)
+	f.run(f.Pointwise(y, x, f.vector(.5, 2), kernels.Pointwise{Function: kernels.PReLU}))
+	f.want("prelu", y, -.5, 2, 0, 4, -16, 3, -1, 1)
+	f.run(f.Pointwise(y, x, nil, kernels.Pointwise{Function: kernels.Clip, A: -1.5, B: 2.5}))
+	f.want("clip", y, -1, 2, 0, 2.5, -1.5, 2.5, -.5, 1)
+	f.run(f.Pointwise(y, x, nil, kernels.Pointwise{Function: kernels.Sigmoid}))
+	f.want("sigmoid", y, 0.2689414213699951, 0.8807970779778823, 0.5, 0.9820137900379085,
+		0.0003353501304664781, 0.9525741268224334, 0.3775406687981454, 0.7310585786300049)
+	f.run(f.Pointwise(y, x, f.activation(s, 1, 2, 3, 4, 5, 6, 7, 8), kernels.Pointwise{Function: kernels.Add}))
+	f.want("sum", y, 0, 4, 3, 8, -3, 9, 6.5, 9)
+	f.run(f.Pointwise(y, x, f.activation(shape(1, 1, 2, 2), 1, 2, 3, 4), kernels.Pointwise{Function: kernels.Subtract}))
+	f.want("difference from one channel", y, -2, 0, -3, 0, -9, 1, -3.5, -3)
+	f.run(f.Pointwise(y, x, f.activation(shape(1, 2, 1, 1), 2, -1), kernels.Pointwise{Function: kernels.Multiply}))
+	f.want("product with one pixel", y, -2, 4, 0, 8, 8, -3, .5, -1)
+	f.run(f.Pointwise(y, x, f.activation(shape(1, 1, 1, 2), 2, 4), kernels.Pointwise{Function: kernels.Divide}))
+	f.want("quotient by one row", y, -.5, .5, 0, 1, -4, .75, -.25, .25)
+}
+
+func TestArrangeByHand(t *testing.T) {
+	f := newFixture(t)
+	a, b := f.activation(shape(1, 2, 1, 2), 1, 2, 3, 4), f.activation(shape(1, 1, 1, 2), 5, 6)
+	y := f.activation(shape(1, 3, 1, 2))
+	f.run(f.Arrange(y, []kernels.Array{b, a}, kernels.Arrangement{From: []int{0, 1, 2}, Block: 1}))
+	f.want("concatenation", y, 5, 6, 1, 2, 3, 4)
+	y = f.activation(shape(1, 2, 1, 2))
+	f.run(f.Arrange(y, []kernels.Array{a, b}, kernels.Arrangement{From: []int{2, 0}, Block: 1}))
+	f.want("chosen channels", y, 5, 6, 1, 2)
+
+	// The channels 1 to 8 of one pixel as two channels of 2×2 pixels: ONNX's
+	// DepthToSpace in its two modes.
+	deep := f.activation(shape(1, 8, 1, 1), 1, 2, 3, 4, 5, 6, 7, 8)
+	square := f.activation(shape(1, 2, 2, 2))
+	f.run(f.Arrange(square, []kernels.Array{deep}, kernels.Arrangement{From: []int{0, 1, 2, 3, 4, 5, 6, 7}, Block: 2}))
+	f.want("DCR", square, 1, 3, 5, 7, 2, 4, 6, 8)
+	shuffle := kernels.Arrangement{From: []int{0, 4, 1, 5, 2, 6, 3, 7}, Block: 2}
+	f.run(f.Arrange(square, []kernels.Array{deep}, shuffle))
+	f.want("CRD", square, 1, 2, 3, 4, 5, 6, 7, 8)
+	shuffle.Top = 1
+	row := f.activation(shape(1, 2, 1, 2))
+	f.run(f.Arrange(row, []kernels.Array{deep}, shuffle))
+	f.want("second row of CRD", row, 3, 4, 7, 8)
+}
+
+func TestResampleByHand(t *testing.T) {
+	f := newFixture(t)
+	x := f.activation(shape(1, 1, 2, 2), 0, 4, 8, 16)
+	y := f.activation(shape(1, 1, 3, 4))
+	rows := []kernels.Tap{{A: 0, B: 1, W: .25}, {A: 1, B: 1}, {A: 1, B: 0, W: 1}}
+	cols := []kernels.Tap{{A: 0, B: 0}, {A: 0, B: 1, W: .25}, {A: 0, B: 1, W: .75}, {A: 1, B: 0}}
+	f.run(f.Resample(y, x, rows, cols))
+	f.want("resampled", y,
+		2, 3.25, 5.75, 7,
+		8, 10, 14, 16,
+		0, 1, 3, 4)
+}
+
+func TestWindowPoolByHand(t *testing.T) {
+	f := newFixture(t)
+	x := f.activation(shape(1, 1, 3, 4),
+		-1, -2, -3, -4,
+		-5, 6, 7, -8,
+		9, -10, -11, 12)
+	w := kernels.Window{Height: 2, Width: 3, Stride: 2, Pad: kernels.Padding{Top: 1, Left: 1}}
+	y := f.activation(shape(1, 1, 2, 2))
+	f.run(f.WindowPool(y, x, w))
+	f.want("maximum, which the border is none of", y, -1, -2, 9, 12)
+	w.Kind = kernels.AvgPool
+	f.run(f.WindowPool(y, x, w))
+	f.want("average", y, -3./2, -9./3, 0, -4./6)
+	w.CountPad = true
+	f.run(f.WindowPool(y, x, w))
+	f.want("average with the border", y, -3./6, -9./6, 0, -4./6)
+	one := f.activation(shape(1, 1, 1, 1))
+	f.run(f.WindowPool(one, x, kernels.Window{Kind: kernels.AvgPool, Height: 3, Width: 4, Stride: 1}))
+	f.want("average of a map", one, -10./12)
+}
+
+func TestGroupStatisticsByHand(t *testing.T) {
+	f := newFixture(t)
+	// Means 1 and 3, variances 4 and 8: 2 and 6+1 of both.
+	mean, invstd := f.vector(1, 3, 5), f.vector(.5, math.Sqrt(1./8), 2)
+	f.run(f.GroupStatistics(mean, invstd, 3))
+	f.want("means of single channels", mean, 1, 3, 5)
+	pair, inv := f.vector(1, 3), f.vector(.5, math.Sqrt(1./8))
+	f.run(f.GroupStatistics(pair, inv, 1))
+	f.want("mean", pair, 2, 2)
+	f.want("deviation", inv, 1/math.Sqrt(7), 1/math.Sqrt(7))
+}
