@@ -561,6 +561,34 @@ func CheckTotalVariationBackward(dsrc, dloss, src Array) error {
 	return distinct("total variation backward", []Array{dsrc}, dloss)
 }
 
+// CheckDots checks dot products of a with each of bs.
+func CheckDots(dst, a Array, bs []Array) error {
+	if len(bs) == 0 {
+		return errors.New("dots: no arrays")
+	}
+	if err := expect("dots", "result", dst, Vector(len(bs))); err != nil {
+		return err
+	}
+	if err := shapesEqual("dots", a, bs...); err != nil {
+		return err
+	}
+	return distinct("dots", []Array{dst}, append(bs[:len(bs):len(bs)], a)...)
+}
+
+// CheckCombine checks a weighted sum with weights on the device.
+func CheckCombine(dst Array, srcs []Array, weights Array) error {
+	if len(srcs) == 0 {
+		return errors.New("combine: no arrays")
+	}
+	if err := expect("combine", "weights", weights, Vector(len(srcs))); err != nil {
+		return err
+	}
+	if err := shapesEqual("combine", dst, srcs...); err != nil {
+		return err
+	}
+	return distinct("combine", []Array{dst}, append(srcs[1:len(srcs):len(srcs)], weights)...)
+}
+
 // CheckSquaredNorm checks a squared norm.
 func CheckSquaredNorm(dst Array, srcs []Array) error {
 	if len(srcs) == 0 {

@@ -45,8 +45,8 @@ type Kernel func()
 // sources are left unchanged.
 //
 // Feature maps and their gradients are activations. Weights, vectors,
-// statistics, Gram matrices and losses are parameters. Sum and MSE take either,
-// but not both at once.
+// statistics, Gram matrices and losses are parameters. Sum, Combine, Dots and MSE
+// take either, but not both at once.
 type Device interface {
 	// Info says what the device is.
 	Info() Info
@@ -197,6 +197,13 @@ type Device interface {
 	// differences of vertical and horizontal neighbours.
 	TotalVariation(loss, src Array) (Kernel, error)
 	TotalVariationBackward(dsrc, dloss, src Array) (Kernel, error)
+
+	// Dots is the dot product of a with each of bs, arrays of one shape: all
+	// activations or all parameters. dst is a parameter, a vector over bs.
+	Dots(dst, a Array, bs []Array) (Kernel, error)
+	// Combine is Sum with weights on the device, a vector over srcs that is read
+	// in each run. dst may be srcs[0].
+	Combine(dst Array, srcs []Array, weights Array) (Kernel, error)
 
 	// SquaredNorm is the sum of the squares of all values of parameters.
 	SquaredNorm(dst Array, srcs []Array) (Kernel, error)

@@ -84,8 +84,23 @@ type sumArgs struct {
 	dst    ptr
 	src    [terms]ptr
 	weight [terms]float32
+	by     ptr
 	groups int64
 	terms  int32
+	fixed  int32
+}
+
+type dotsArgs struct {
+	a     ptr
+	b     [terms]ptr
+	parts ptr
+	count int64
+	terms int32
+}
+
+type dotsTotalArgs struct {
+	parts, out ptr
+	count      int32
 }
 
 type totalArgs struct {

@@ -732,16 +732,19 @@ enum { TERMS = 8 };
 struct sum_args {
     void *dst;
     const void *src[TERMS];
-    float weight[TERMS];
+    float weight[TERMS]; /* of the first `fixed` terms */
+    const float *by;     /* of the others: in memory, for they change from run to run */
     i64 groups;
-    int terms;
+    int terms, fixed;
 };
 template <class T> static __device__ void sum(const sum_args &a) {
+    float weight[TERMS];
+    UNROLL for (int k = 0; k < TERMS; k++) if (k < a.terms) weight[k] = k < a.fixed ? a.weight[k] : a.by[k - a.fixed];
     each(a.groups, [&](i64 i) {
         v8 total = all8(0);
         UNROLL for (int k = 0; k < TERMS; k++) if (k < a.terms) {
             const v8 v = load8((const T *)a.src[k] + i * 8);
-            EACH8(j) total.f[j] += a.weight[k] * v.f[j];
+            EACH8(j) total.f[j] += weight[k] * v.f[j];
         }
         store8((T *)a.dst + i * 8, total);
     });
@@ -764,6 +767,47 @@ static __device__ void total(const total_args &a) {
     if (THREAD == 0) *a.out = sum * a.scale;
 }
 KERNEL(total_f32, total_args, total(a))
+
+/* Multiplies count elements of a with as many of each b. Parameters have more in
+   memory than they have elements. */
+struct dots_args {
+    const void *a, *b[TERMS];
+    float *parts; /* one for each block, b after b */
+    i64 count;
+    int terms;
+};
+template <class T> static __device__ void dots(const dots_args &a) {
+    float sums[TERMS] = {};
+    each((a.count + 7) / 8, [&](i64 i) {
+        const v8 x = load8((const T *)a.a + i * 8);
+        const int some = a.count - i * 8 < 8 ? (int)(a.count - i * 8) : 8;
+        UNROLL for (int k = 0; k < TERMS; k++) if (k < a.terms) {
+            const v8 y = load8((const T *)a.b[k] + i * 8);
+            float of = 0;
+            EACH8(j) of += j < some ? x.f[j] * y.f[j] : 0;
+            sums[k] += of;
+        }
+    });
+    UNROLL for (int k = 0; k < TERMS; k++) if (k < a.terms) {
+        const float sum = block_sum(sums[k]);
+        if (THREAD == 0) a.parts[(i64)k * BLOCKS + BLOCK] = sum;
+    }
+}
+BOTH(dots, dots_args)
+
+/* The last stage: a block for each b. */
+struct dots_total_args {
+    const float *parts;
+    float *out;
+    int count;
+};
+static __device__ void dots_total(const dots_total_args &a) {
+    float sum = 0;
+    for (int i = THREAD; i < a.count; i += THREADS) sum += a.parts[(i64)BLOCK * a.count + i];
+    sum = block_sum(sum);
+    if (THREAD == 0) a.out[BLOCK] = sum;
+}
+KERNEL(dots_total_f32, dots_total_args, dots_total(a))
 
 /* Compares count elements of a with as many of b, which repeat after `period`. */
 struct mse_args {

@@ -82,15 +82,40 @@ func (d *Device) MSEBackward(da, dloss, a, b kernels.Array) (kernels.Kernel, err
 	return p.kernel()
 }
 
+// Dots binds dot products, of a few arrays at a time.
+func (d *Device) Dots(dst, a kernels.Array, bs []kernels.Array) (kernels.Kernel, error) {
+	err := d.check(kernels.CheckDots(dst, a, bs), nil, list(dst))
+	if err := d.alike(err, append(slices.Clone(bs), a)...); err != nil {
+		return nil, err
+	}
+	x, p := arr(a), d.plan()
+	grid := d.flat(x.vectors())
+	for from := 0; from < len(bs); from += terms {
+		args := &dotsArgs{a: x.data, count: elements(x)}
+		for _, b := range bs[from:min(from+terms, len(bs))] {
+			args.b[args.terms] = arr(b).data
+			args.terms++
+		}
+		t := &dotsTotalArgs{out: arr(dst).data + ptr(4*from), count: int32(grid)}
+		p.scratch(4*grid*int(args.terms), &args.parts, &t.parts)
+		launch(p, "dots", x.elem, grid, args)
+		launch(p, "dots_total", float32Element, int(args.terms), t)
+	}
+	return p.kernel()
+}
+
+// elements counts what memory holds of a map, the padding of channels, which is
+// zero, included; of a parameter its own elements.
+func elements(x *array) int64 {
+	if x.parameter {
+		return int64(x.shape.Elements())
+	}
+	return int64(x.vectors()) * lanes
+}
+
 // mse compares what memory holds, the padding of channels, which is zero in
 // both, included.
 func mse(a, b *array) *mseArgs {
-	elements := func(x *array) int64 {
-		if x.parameter {
-			return int64(x.shape.Elements())
-		}
-		return int64(x.vectors()) * lanes
-	}
 	return &mseArgs{a: a.data, b: b.data, count: elements(a), period: elements(b)}
 }
 

@@ -176,18 +176,39 @@ func (d *Device) Sum(dst kernels.Array, srcs []kernels.Array, weights []float32)
 	if err := d.alike(kernels.CheckSum(dst, srcs, weights), append(slices.Clone(srcs), dst)...); err != nil {
 		return nil, err
 	}
-	o, p := arr(dst), d.plan()
+	return d.sum(arr(dst), srcs, func(args *sumArgs, i int) {
+		args.weight[args.terms] = weights[i]
+		args.fixed++
+	})
+}
+
+// Combine binds a weighted sum with weights of the device's memory.
+func (d *Device) Combine(dst kernels.Array, srcs []kernels.Array, weights kernels.Array) (kernels.Kernel, error) {
+	err := d.check(kernels.CheckCombine(dst, srcs, weights), nil, list(weights))
+	if err := d.alike(err, append(slices.Clone(srcs), dst)...); err != nil {
+		return nil, err
+	}
+	by := arr(weights).data
+	return d.sum(arr(dst), srcs, func(args *sumArgs, i int) {
+		if args.by == 0 {
+			args.by = by + ptr(4*i)
+		}
+	})
+}
+
+// sum adds up a few terms at a time, the first of which is then what was added
+// up before. weigh sets the weight of the next term, that of source i.
+func (d *Device) sum(o *array, srcs []kernels.Array, weigh func(args *sumArgs, i int)) (kernels.Kernel, error) {
+	p := d.plan()
 	for from := 0; from < len(srcs); {
 		args := &sumArgs{dst: o.data, groups: int64(o.vectors())}
-		add := func(x ptr, weight float32) {
-			args.src[args.terms], args.weight[args.terms] = x, weight
-			args.terms++
-		}
 		if from > 0 {
-			add(o.data, 1)
+			args.src[0], args.weight[0], args.terms, args.fixed = o.data, 1, 1, 1
 		}
 		for ; from < len(srcs) && args.terms < terms; from++ {
-			add(arr(srcs[from]).data, weights[from])
+			args.src[args.terms] = arr(srcs[from]).data
+			weigh(args, from)
+			args.terms++
 		}
 		launch(p, "sum", o.elem, d.flat(o.vectors()), args)
 	}

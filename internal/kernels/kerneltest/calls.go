@@ -301,6 +301,47 @@ func sum(s kernels.Shape, parameters, inPlace bool, weights ...float32) call {
 	return c
 }
 
+// combine is sum with weights of the device.
+func combine(s kernels.Shape, parameters, inPlace bool, n int) call {
+	kind := activation
+	if parameters {
+		kind = parameter
+	}
+	c := call{
+		name:     fmt.Sprintf("Combine %v parameters %v in place %v of %d", s, parameters, inPlace, n),
+		operands: []operand{kind(s).written(), parameter(kernels.Vector(n))},
+	}
+	for range n {
+		c.operands = append(c.operands, kind(s))
+	}
+	c.bind = func(d kernels.Device, a []kernels.Array) (kernels.Kernel, error) { return d.Combine(a[0], a[2:], a[1]) }
+	if inPlace {
+		c.operands[0].absent = true
+		c.operands[2] = c.operands[2].updated()
+		c.bind = func(d kernels.Device, a []kernels.Array) (kernels.Kernel, error) { return d.Combine(a[2], a[2:], a[1]) }
+	}
+	return c
+}
+
+// dots multiplies an array with n others, and with itself.
+func dots(s kernels.Shape, parameters bool, n int) call {
+	kind := activation
+	if parameters {
+		kind = parameter
+	}
+	c := call{
+		name:     fmt.Sprintf("Dots %v parameters %v with %d", s, parameters, n),
+		operands: []operand{parameter(kernels.Vector(n + 1)).written(), kind(s)},
+		bind: func(d kernels.Device, a []kernels.Array) (kernels.Kernel, error) {
+			return d.Dots(a[0], a[1], append(a[2:len(a):len(a)], a[1]))
+		},
+	}
+	for range n {
+		c.operands = append(c.operands, kind(s))
+	}
+	return c
+}
+
 func upsample(s kernels.Shape, factor int) []call {
 	name := fmt.Sprintf("%v ×%d", s, factor)
 	large := kernels.Shape{N: s.N, C: s.C, H: s.H * factor, W: s.W * factor}

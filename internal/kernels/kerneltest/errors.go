@@ -202,6 +202,16 @@ func testBadArguments(t *testing.T, d kernels.Device) {
 	try("total variation backward: shapes")(b.TotalVariationBackward(small, loss, x))
 	try(aliased)(b.TotalVariationBackward(x, loss, x))
 
+	try("dots: no arrays")(b.Dots(loss, x, nil))
+	try("dots: result has shape")(b.Dots(v3, x, list(x2)))
+	try("dots: shapes")(b.Dots(loss, x, list(small)))
+	try(aliased)(b.Dots(loss, loss, list(loss2)))
+	try("combine: no arrays")(b.Combine(x, nil, v3))
+	try("combine: weights has shape")(b.Combine(x, list(x2), v3))
+	try("combine: shapes")(b.Combine(x, list(small), loss))
+	try(aliased)(b.Combine(v3, list(w3, w3, v3), u3))
+	try(aliased)(b.Combine(v3, list(w3, w3, w3), v3))
+
 	try("no arrays")(b.SquaredNorm(loss, nil))
 	try("squared norm: loss has shape")(b.SquaredNorm(v3, list(w)))
 	try(aliased)(b.SquaredNorm(loss, list(loss)))

@@ -145,6 +145,14 @@ func groups() []suite {
 	for _, s := range shapes {
 		add("TotalVariation", totalVariation(s)...)
 	}
+	for _, s := range shapes {
+		for _, parameters := range []bool{false, true} {
+			for _, n := range []int{1, 20} {
+				add("Dots", dots(s, parameters, n))
+				add("Combine", combine(s, parameters, false, n), combine(s, parameters, true, n))
+			}
+		}
+	}
 	for i := range shapes {
 		add("SquaredNorm", squaredNorm(shapes[i:]...))
 	}

@@ -41,6 +41,7 @@ CALL(mse, (const sn_kernels *k, void *loss, const void *a, const void *b, int n,
 CALL(mse_backward, (const sn_kernels *k, void *da, const void *dloss, const void *a, const void *b, int n, int b_images, size_t count, size_t elements), (da, dloss, a, b, n, b_images, count, elements))
 CALL(tv, (const sn_kernels *k, void *loss, const void *src, sn_dims d), (loss, src, d))
 CALL(tv_backward, (const sn_kernels *k, void *dsrc, const void *dloss, const void *src, sn_dims d), (dsrc, dloss, src, d))
+CALL(dots, (const sn_kernels *k, void *dst, const void *a, const void *const *bs, int nbs, size_t n), (dst, a, bs, nbs, n))
 CALL(squared_norm, (const sn_kernels *k, void *dst, const void *const *srcs, const size_t *counts, int nsrcs), (dst, (const float *const *)srcs, counts, nsrcs))
 CALL(adam, (const sn_kernels *k, void *p, const void *g, void *m, void *v, size_t n, const void *squared_norm, const sn_adam_params *a), (p, g, m, v, n, squared_norm, a))
 

@@ -143,6 +143,8 @@ typedef struct sn_kernels {
     void (*tv)(float *loss, const void *src, sn_dims d);
     void (*tv_backward)(void *dsrc, const float *dloss, const void *src, sn_dims d);
 
+    /* dst[i] is the sum of a times bs[i], over count elements of each */
+    void (*dots)(float *dst, const void *a, const void *const *bs, int nbs, size_t count);
     void (*squared_norm)(float *dst, const float *const *srcs, const size_t *counts, int nsrcs);
     /* squared_norm may be NULL when clip_norm is 0. PyTorch's Adam:
        denom = sqrt(v)/sqrt(1-beta2^t) + eps; p -= lr/(1-beta1^t) * m/denom;

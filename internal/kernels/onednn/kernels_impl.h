@@ -983,6 +983,22 @@ static void k_tv_backward(void *dsrc, const float *dloss, const void *src, sn_di
 
 /* ---- optimiser ---- */
 
+static void k_dots(float *dst, const void *a, const void *const *bs, int nbs, size_t count) {
+    const size_t parts = least(PARTS, ceil_div(count, RUN));
+    for (int i = 0; i < nbs; i++) {
+        double partial[PARTS];
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(count))
+        for (size_t t = 0; t < parts; t++) {
+            const size_t at = part_start(count, t, parts, BLK);
+            const act *x = (const act *)a + at, *y = (const act *)bs[i] + at;
+            lane_sums s = {0};
+            SUM(s, part_start(count, t + 1, parts, BLK) - at, AT(x) * AT(y));
+            partial[t] = total(&s);
+        }
+        dst[i] = (float)add_up(partial, parts);
+    }
+}
+
 static void k_squared_norm(float *dst, const float *const *srcs, const size_t *counts, int nsrcs) {
     double sum = 0;
     for (int i = 0; i < nsrcs; i++) {
@@ -1060,6 +1076,7 @@ const sn_kernels SN_TABLE = {
     .mse_backward = k_mse_backward,
     .tv = k_tv,
     .tv_backward = k_tv_backward,
+    .dots = k_dots,
     .squared_norm = k_squared_norm,
     .adam = k_adam,
     .own = own_list,

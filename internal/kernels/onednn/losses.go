@@ -82,6 +82,19 @@ func (d *Device) TotalVariationBackward(dsrc, dloss, src kernels.Array) (kernels
 	return d.simple(func() { C.call_tv_backward(x.table, o.data, l.data, x.data, x.dims) })
 }
 
+// Dots binds dot products.
+func (d *Device) Dots(dst, a kernels.Array, bs []kernels.Array) (kernels.Kernel, error) {
+	maps := append(bs[:len(bs):len(bs)], a)
+	if err := d.check(kernels.CheckDots(dst, a, bs), append(maps[:len(maps):len(maps)], dst)...); err != nil {
+		return nil, err
+	}
+	if err := sameLayout(maps...); err != nil {
+		return nil, err
+	}
+	o, x, ps := arr(dst), arr(a), pointers(bs)
+	return d.simple(func() { C.call_dots(x.table, o.data, x.data, &ps[0], C.int(len(ps)), x.count) })
+}
+
 // SquaredNorm binds the sum of squares of parameters.
 func (d *Device) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernels.Kernel, error) {
 	if err := d.check(kernels.CheckSquaredNorm(dst, srcs), append(srcs[:len(srcs):len(srcs)], dst)...); err != nil {

@@ -130,6 +130,19 @@ func (d *Device) Sum(dst kernels.Array, srcs []kernels.Array, weights []float32)
 	})
 }
 
+// Combine binds a weighted sum with weights of the device.
+func (d *Device) Combine(dst kernels.Array, srcs []kernels.Array, weights kernels.Array) (kernels.Kernel, error) {
+	maps := append(srcs[:len(srcs):len(srcs)], dst)
+	if err := d.check(kernels.CheckCombine(dst, srcs, weights), append(maps[:len(maps):len(maps)], weights)...); err != nil {
+		return nil, err
+	}
+	if err := sameLayout(maps...); err != nil {
+		return nil, err
+	}
+	o, ps, ws := arr(dst), pointers(srcs), arr(weights)
+	return d.simple(func() { C.call_sum(o.table, o.data, &ps[0], ws.data, C.int(len(ps)), o.count) })
+}
+
 // Upsample binds nearest neighbour upsampling.
 func (d *Device) Upsample(dst, src kernels.Array, factor int) (kernels.Kernel, error) {
 	if err := d.check(kernels.CheckUpsample(dst, src, factor), dst, src); err != nil {

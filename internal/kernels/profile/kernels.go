@@ -286,6 +286,24 @@ func (d *Device) TotalVariationBackward(dsrc, dloss, src kernels.Array) (kernels
 	return d.bound(k, "total variation backward "+text(src), 0, dsrc, src)
 }
 
+// Dots binds and measures the kernel of that name: it reads a beside each of bs.
+func (d *Device) Dots(dst, a kernels.Array, bs []kernels.Array) (kernels.Kernel, error) {
+	k, err := d.Device.Dots(dst, a, bs)
+	if err != nil {
+		return nil, err
+	}
+	return d.bound(k, fmt.Sprintf("dots with %d, %s", len(bs), text(a)), 0, append(slices.Clone(bs), a)...)
+}
+
+// Combine binds and measures the kernel of that name.
+func (d *Device) Combine(dst kernels.Array, srcs []kernels.Array, weights kernels.Array) (kernels.Kernel, error) {
+	k, err := d.Device.Combine(dst, srcs, weights)
+	if err != nil {
+		return nil, err
+	}
+	return d.bound(k, fmt.Sprintf("combine %d, %s", len(srcs), text(dst)), 0, append(slices.Clone(srcs), dst)...)
+}
+
 // SquaredNorm binds and measures the kernel of that name.
 func (d *Device) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernels.Kernel, error) {
 	k, err := d.Device.SquaredNorm(dst, srcs)

@@ -98,16 +98,30 @@ func (d *Device[T]) Sum(dst kernels.Array, srcs []kernels.Array, weights []float
 	if err := o.verify(func() error { return kernels.CheckSum(dst, srcs, weights) }); err != nil {
 		return nil, err
 	}
-	y, xs := as[0], as[1:]
 	ws := append([]float32(nil), weights...)
+	return d.sum(as[0], as[1:], func(k int) float64 { return float64(ws[k]) }), nil
+}
+
+// Combine is the weighted sum of arrays of one shape, with weights of the
+// device.
+func (d *Device[T]) Combine(dst kernels.Array, srcs []kernels.Array, weights kernels.Array) (kernels.Kernel, error) {
+	o := d.operands("combine")
+	as, ws := o.alike(append([]kernels.Array{dst}, srcs...)...), o.parameter(weights)
+	if err := o.verify(func() error { return kernels.CheckCombine(dst, srcs, weights) }); err != nil {
+		return nil, err
+	}
+	return d.sum(as[0], as[1:], func(k int) float64 { return float64(ws.data[k]) }), nil
+}
+
+func (d *Device[T]) sum(y *array[T], xs []*array[T], weight func(k int) float64) kernels.Kernel {
 	return d.each(y.planes(), func(_, i int) {
 		out := y.planeAt(i)
 		for j := range out {
 			sum := 0.0
 			for k, x := range xs {
-				sum += float64(ws[k]) * float64(x.data[i*len(out)+j])
+				sum += weight(k) * float64(x.data[i*len(out)+j])
 			}
 			out[j] = T(sum)
 		}
-	}), nil
+	})
 }

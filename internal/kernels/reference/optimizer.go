@@ -6,6 +6,17 @@ import (
 	"stylenet/internal/kernels"
 )
 
+// Dots is the dot product of a with each of bs.
+func (d *Device[T]) Dots(dst, a kernels.Array, bs []kernels.Array) (kernels.Kernel, error) {
+	o := d.operands("dots")
+	y, as := o.parameter(dst), o.alike(append([]kernels.Array{a}, bs...)...)
+	if err := o.verify(func() error { return kernels.CheckDots(dst, a, bs) }); err != nil {
+		return nil, err
+	}
+	x := as[0]
+	return d.each(len(bs), func(_, i int) { y.data[i] = T(dot(x.data, as[1+i].data, 1)) }), nil
+}
+
 // SquaredNorm is the sum of the squares of all values of parameters.
 func (d *Device[T]) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernels.Kernel, error) {
 	o := d.operands("squared norm")
