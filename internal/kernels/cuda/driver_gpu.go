@@ -33,9 +33,12 @@ const (
 	oldestBF16Capability = 80
 
 	// A block of pinned memory, through which copies between host and device go.
-	// The next blocks fill while the first is under way.
+	// The next blocks fill while the first is under way. An upload that needs no
+	// more than all of them waits for no launch but those before the last upload:
+	// photos cross the bus while the step before them runs. One is for the
+	// optimiser's settings.
 	stagingBytes  = 4 << 20
-	stagingBlocks = 4
+	stagingBlocks = 8
 
 	// cuBLAS asks for 32 MiB on Hopper, and for less before it.
 	gemmWorkspace = 32 << 20

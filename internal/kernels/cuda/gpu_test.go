@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -184,6 +185,53 @@ func TestCopies(t *testing.T) {
 	}
 	if got := download(t, d, small, 1); got[0] != 3*stagingBlocks-1 {
 		t.Errorf("the last upload left %v", got)
+	}
+}
+
+// Photos and settings are on their way, and upload has returned, before the step
+// ahead of them has begun to run. They take their places after it.
+func TestUploadsOverlap(t *testing.T) {
+	needFake(t)
+	d := openGPU(t, Options{})
+	const steps, n = 5, (stagingBlocks - 1) * stagingBytes / 4
+	photos, settings := make([]float32, n), make([]float32, lanes)
+	x, at := floats(t, d, photos), floats(t, d, settings)
+	results := floats(t, d, slices.Repeat([]float32{-1}, steps*lanes))
+	result := func(step int) ptr { return results + ptr(4*lanes*step) }
+	copies, err := d.fetches(4)
+	if err == nil {
+		err = d.sync()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copies.close()
+	var got [1]float32
+	for step := range steps {
+		photos[n-lanes], settings[0] = float32(step), 10*float32(step)
+		for _, err := range []error{d.upload(x, unsafe.Pointer(&photos[0]), 4*n), d.upload(at, unsafe.Pointer(&settings[0]), 4*lanes)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The memory of the fake is the processor's.
+		before := result(step - 1)
+		if step > 0 && **(**float32)(unsafe.Pointer(&before)) != -1 {
+			t.Errorf("the uploads of step %d waited for the step before it", step)
+		}
+		// The step is a launch that reads the end of the photos and the settings.
+		args := sumArgs{dst: result(step), src: [terms]ptr{x + 4*(n-lanes), at}, weight: [terms]float32{2, 1}, groups: 1, terms: 2}
+		d.launch("sum_f32", 1, unsafe.Pointer(&args), int(unsafe.Sizeof(args)))
+		copies.start(step%kernels.Fetches, result(step))
+		if step == 0 {
+			continue
+		}
+		if err := copies.take((step-1)%kernels.Fetches, unsafe.Pointer(&got[0])); err != nil {
+			t.Fatal(err)
+		}
+		if want := float32(12 * (step - 1)); got[0] != want {
+			t.Errorf("step %d computes %g, not %g", step-1, got[0], want)
+		}
 	}
 }
 
