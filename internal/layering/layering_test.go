@@ -36,7 +36,7 @@ var rules = []rule{
 	{"internal/kernels", nil, "the contract knows no network and no backend"},
 	{"internal/kernels/reference", []string{"internal/kernels"}, "a backend knows the contract alone, so that any other can take its place"},
 	{"internal/kernels/onednn", []string{"internal/kernels"}, "a backend knows the contract alone, so that any other can take its place"},
-	{"internal/kernels/cuda", []string{"internal/kernels"}, "a backend knows the contract alone, so that any other can take its place"},
+	{"internal/kernels/cuda", []string{"internal/atomicfile", "internal/kernels"}, "a backend knows the contract alone, so that any other can take its place; this one also keeps a file, of the algorithms that it measured"},
 	{"internal/kernels/profile", []string{"internal/kernels"}, "it measures any device, and knows none"},
 	{"internal/kernels/kerneltest", []string{"internal/kernels", "internal/kernels/reference"}, "the suite compares any device with the reference, and knows no other"},
 	{"internal/devices", []string{"internal/kernels/..."}, "the one place that names backends knows nothing of what runs on them"},

@@ -11,11 +11,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 
 	"gorgonia.org/cu"
+
+	"stylenet/internal/atomicfile"
 )
 
 // The kinds of arithmetic of cudnnSetConvolutionMathType.
@@ -281,28 +284,17 @@ func (c *choices) put(key string, chosen choice) {
 	}
 	c.known = all
 	// A cache that cannot be written costs time at the next start, no more.
-	_ = replaceFile(c.file, all)
+	_ = c.write(all)
 }
 
-// replaceFile writes JSON beside the file and renames it, so that a reader sees
-// the old one or the new one.
-func replaceFile(file string, v any) (err error) {
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+// write replaces the file, so that a reader sees the old one or the new one.
+func (c *choices) write(all map[string]choice) error {
+	if err := os.MkdirAll(filepath.Dir(c.file), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), ".convolutions-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	e := json.NewEncoder(f)
-	e.SetIndent("", "\t")
-	if err := errors.Join(e.Encode(v), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
+	return atomicfile.Write(c.file, 0o644, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "\t")
+		return e.Encode(all)
+	})
 }

@@ -420,7 +420,7 @@ func TestChoices(t *testing.T) {
 		}
 		known[k] = choice{0, known[k].Math}
 	}
-	if err := replaceFile(file, known); err != nil {
+	if err := (&choices{file: file}).write(known); err != nil {
 		t.Fatal(err)
 	}
 	if got := chosen(as); got != (choice{0, mathDefault}) {
@@ -430,7 +430,7 @@ func TestChoices(t *testing.T) {
 	for k := range known {
 		known[k] = choice{99, 0}
 	}
-	if err := replaceFile(file, known); err != nil {
+	if err := (&choices{file: file}).write(known); err != nil {
 		t.Fatal(err)
 	}
 	if got := chosen(as); got != (choice{1, mathDefault}) {
