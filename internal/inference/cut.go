@@ -101,23 +101,12 @@ func (b *binder) held(given map[int]rows, pieces []piece, keep ...int) (values [
 	return values, shapes, lives
 }
 
-// mapBytes is the memory of feature maps on a device: of more than 4 channels,
-// in blocks of 16 and in the device's precision. It is an upper bound for
-// devices that hold them more tightly.
-func mapBytes(s kernels.Shape, info kernels.Info) int64 {
-	const plain, block = 4, 16
-	if s.C > plain {
-		s.C = (s.C + block - 1) / block * block
-	}
-	return info.MapBytes(s)
-}
-
 // bytes is the memory that a program's maps take.
 func (b *binder) bytes(given map[int]rows, pieces []piece, keep ...int) int64 {
 	_, shapes, lives := b.held(given, pieces, keep...)
 	sizes := make([]int64, len(shapes))
 	for i, s := range shapes {
-		sizes[i] = mapBytes(s, b.dev.Info())
+		sizes[i] = b.dev.MapBytes(s)
 	}
 	_, total := kernels.Place(sizes, lives)
 	return total

@@ -63,6 +63,10 @@ type Device interface {
 	// bound to any of them.
 	NewActivations(s []Shape, lives []Life) ([]Array, error)
 
+	// MapBytes is the memory that an activation of that shape takes, what the
+	// device's layout adds to it included.
+	MapBytes(s Shape) int64
+
 	// Release hands an array's memory back for the arrays made after it.
 	// Kernels that were bound to the array before keep working on that memory:
 	// released memory may be shared by arrays whose values are never needed at

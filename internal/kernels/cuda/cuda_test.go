@@ -112,6 +112,9 @@ func TestLayout(t *testing.T) {
 				t.Errorf("%s: %d channels are of element %d, not %d", precision, channels, x.elem, want)
 			}
 			values, wide := numbered(s), x.groups()*lanes
+			if got, want := d.MapBytes(s), int64(len(b.raw(x))*x.elem.bytes()); got != want || wide != map[int]int{3: 8, 5: 8, 20: 24}[channels] {
+				t.Errorf("%s: a map of %d channels takes %d bytes, not %d", precision, channels, got, want)
+			}
 			for i, v := range b.raw(x) {
 				n, y, col, c := i/wide/s.W/s.H, i/wide/s.W%s.H, i/wide%s.W, i%wide
 				want := float32(0)

@@ -159,6 +159,9 @@ func (d *Device) NewActivations(shapes []kernels.Shape, lives []kernels.Life) ([
 	return arrays, nil
 }
 
+// MapBytes is the memory of feature maps, their channels padded.
+func (d *Device) MapBytes(s kernels.Shape) int64 { return int64(d.lay(s, false).bytes()) }
+
 // Release lets later arrays of the same device or scope share a's memory.
 func (d *Device) Release(a kernels.Array) {
 	if x, ok := a.(*array); ok && x.owner == d && x.block != nil {

@@ -218,7 +218,7 @@ func testRelease(t *testing.T, d kernels.Device, tol Tolerance) {
 	x, first, second := b.array(s, 1), b.array(s), b.array(s)
 	run := []kernels.Kernel{b.scale(first, x, 2), b.scale(second, first, 3)}
 	peak := d.PeakBytes()
-	if least := 3 * d.Info().MapBytes(s); peak < least {
+	if least := 3 * d.MapBytes(s); peak < least {
 		t.Errorf("PeakBytes is %d with arrays of %d bytes", peak, least)
 	}
 	d.Release(first)
@@ -256,7 +256,7 @@ func testLives(t *testing.T, d kernels.Device) {
 	shapes, lives, sum := make([]kernels.Shape, len(sizes)), make([]kernels.Life, len(sizes)), int64(0)
 	for i, s := range sizes {
 		shapes[i], lives[i] = kernels.Shape{N: 1, C: 16, H: s, W: 8}, kernels.Life{First: i - 1, Last: i}
-		sum += d.Info().MapBytes(shapes[i])
+		sum += d.MapBytes(shapes[i])
 	}
 	before := d.PeakBytes()
 	maps, err := d.NewActivations(shapes, lives)
@@ -319,7 +319,7 @@ func testScope(t *testing.T, d kernels.Device) {
 	if now := d.PeakBytes(); now != peak {
 		t.Errorf("PeakBytes went from %d to %d over scopes that were closed", peak, now)
 	}
-	if least := 4 * d.Info().MapBytes(s); peak < least {
+	if least := 4 * d.MapBytes(s); peak < least {
 		t.Errorf("PeakBytes is %d although scopes held arrays of %d bytes", peak, least)
 	}
 	kept()

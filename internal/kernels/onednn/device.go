@@ -250,6 +250,9 @@ func (d *Device) NewActivations(shapes []kernels.Shape, lives []kernels.Life) ([
 	return arrays, nil
 }
 
+// MapBytes is the memory of feature maps, their last block of channels filled up.
+func (d *Device) MapBytes(s kernels.Shape) int64 { return int64(d.lay(s, false).bytes()) }
+
 func (d *Device) newArray(s kernels.Shape, parameter bool) (*array, error) {
 	if err := kernels.CheckShape(s); err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func (d *Device) bytes(arrays ...kernels.Array) float64 {
 		switch {
 		case a == nil:
 		case d.log.activation[a]:
-			sum += d.Info().MapBytes(a.Shape())
+			sum += d.MapBytes(a.Shape())
 		default:
 			sum += 4 * int64(a.Shape().Elements())
 		}

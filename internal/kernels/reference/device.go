@@ -133,6 +133,9 @@ func (d *Device[T]) NewActivations(shapes []kernels.Shape, lives []kernels.Life)
 	return arrays, nil
 }
 
+// MapBytes is the memory of an array of that shape.
+func (d *Device[T]) MapBytes(s kernels.Shape) int64 { return int64(s.Elements()) * size[T]() }
+
 // NewParameter makes an array for weights, vectors, matrices and scalars.
 func (d *Device[T]) NewParameter(s kernels.Shape) (kernels.Array, error) {
 	return d.newArray(s, true)
@@ -168,11 +171,14 @@ func (d *Device[T]) block(n int) []T {
 	return b
 }
 
-func bytes[T Float](b []T) int64 {
+func bytes[T Float](b []T) int64 { return int64(cap(b)) * size[T]() }
+
+// size is that of one value, in bytes.
+func size[T Float]() int64 {
 	if _, double := any(T(0)).(float64); double {
-		return int64(cap(b)) * 8
+		return 8
 	}
-	return int64(cap(b)) * 4
+	return 4
 }
 
 func (d *Device[T]) account(bytes int64) {
