@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"stylenet/internal/inference"
@@ -239,5 +240,39 @@ func TestStepsFuseReLU(t *testing.T) {
 	}
 	if fused() != 2 || fused(conv) != 1 {
 		t.Errorf("%d and %d ReLUs are fused, want 2, and 1 where a convolution's own result is kept", fused(), fused(conv))
+	}
+}
+
+// Networks that run forward alone are refused by the layer's name.
+func TestForwardAlone(t *testing.T) {
+	for want, op := range map[string]networks.Op{
+		"Pointwise":    networks.Pointwise{Function: networks.Sigmoid},
+		"Channels":     networks.Channels{To: 1},
+		"DepthToSpace": networks.DepthToSpace{Block: 2},
+		"Resize":       networks.Resize{Scale: 2, Coordinates: "asymmetric"},
+		"WindowPool":   networks.WindowPool{Global: true},
+		"GroupNorm":    networks.GroupNorm{Channels: 4, Groups: 2, Eps: 1e-5},
+	} {
+		dev := reference.New(1)
+		net := &networks.Network{Channels: 4, Layers: []networks.Layer{{Name: "odd", Op: op, Inputs: []int{networks.Input}}}}
+		a, err := dev.NewActivation(kernels.Shape{N: 1, C: 4, H: 2, W: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := New(dev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := g.Input("x", a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = "layer odd: " + want + " has no gradient"
+		if _, err := g.Network(net, nil, x, true); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package autodiff
 
 import (
 	"fmt"
+	"strings"
 
 	"gorgonia.org/gorgonia"
 
@@ -122,8 +123,11 @@ func (b *networkBuilder) layer(s step, out kernels.Shape, in []*Node) (*Node, er
 	case networks.Affine:
 		return b.affine(out, in[0], op)
 	}
-	return nil, fmt.Errorf("unknown kind of layer %T", s.layer.Op)
+	return nil, fmt.Errorf("%s has no gradient here: a network with it runs forward alone and cannot be trained", kind(s.layer.Op))
 }
+
+// kind is the name of a layer's operation.
+func kind(op networks.Op) string { return strings.TrimPrefix(fmt.Sprintf("%T", op), "networks.") }
 
 // unary adds a node with the kernel that forward binds.
 func (g *Graph) unary(name string, out kernels.Shape, forward func(dst kernels.Array, in []kernels.Array) (kernels.Kernel, error), diff differentiator, in ...*Node) (*Node, error) {

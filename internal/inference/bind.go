@@ -15,6 +15,7 @@ type binder struct {
 	n      int                            // images
 	input  networks.Size                  // of the whole picture
 	sizes  []networks.Size                // of whole results
+	crops  map[int]int                    // of what each crop is one; see fitted
 	stats  map[*networks.Layer]statistics // known, or to be taken
 }
 
@@ -27,7 +28,7 @@ func newSizes(dev kernels.Device, net *networks.Network, n, h, w int) (*binder, 
 	if err != nil {
 		return nil, err
 	}
-	return &binder{dev: dev, n: n, input: networks.Size{C: net.Channels, H: h, W: w}, sizes: sizes}, nil
+	return &binder{dev: dev, n: n, input: networks.Size{C: net.Channels, H: h, W: w}, sizes: sizes, crops: map[int]int{}}, nil
 }
 
 func newBinder(dev kernels.Device, net *networks.Network, params Arrays, n, h, w int) (*binder, error) {
@@ -92,6 +93,9 @@ func (b *binder) shape(value int, r rows) kernels.Shape {
 
 // size is the size of a whole result.
 func (b *binder) size(value int) networks.Size {
+	if of, ok := b.crops[value]; ok {
+		value = of
+	}
 	if value == networks.Input {
 		return b.input
 	}
@@ -119,13 +123,14 @@ func (b *binder) program(dev kernels.Device, given map[int]rows, pieces []piece,
 			return nil, nil, fmt.Errorf("layer %s: %w", p.Layer.Name, err)
 		}
 		launches = append(launches, k)
-		if p.stats == nil || p.measures() {
+		if p.stats == nil {
 			continue
 		}
-		if k, err = b.measure(dev, p, values[p.Output].array, values[scratch(p.Output)].array); err != nil {
+		ks, err := b.measure(dev, p, values)
+		if err != nil {
 			return nil, nil, fmt.Errorf("layer %s: %w", p.Stats.Name, err)
 		}
-		launches = append(launches, k)
+		launches = append(launches, ks...)
 	}
 	return values, launches, nil
 }
@@ -133,23 +138,25 @@ func (b *binder) program(dev kernels.Device, given map[int]rows, pieces []piece,
 // step binds the kernel of a piece.
 func (b *binder) step(dev kernels.Device, p piece, values map[int]source) (kernels.Kernel, error) {
 	param := func(suffix string) kernels.Array { return b.params[p.Layer.Name+suffix] }
-	seen, dst := p.reads(p.out), values[p.Output].array
+	dst := values[p.Output].array
 	arrays, reads := make([]kernels.Array, len(p.Reads)), make([]kernels.Read, len(p.Reads))
 	for i, r := range p.Reads {
 		var err error
 		arrays[i] = values[r.From].array
+		seen := p.reads(p.out, b.size(r.From).H)
 		if reads[i], err = b.read(r.strip(seen, values[r.From].rows)); err != nil {
 			return nil, err
 		}
 	}
-	src := arrays[0]
+	src, have := arrays[0], values[p.Reads[0].From].rows
 	switch op := p.Layer.Op.(type) {
 	case networks.Conv:
 		c := kernels.Conv{Stride: op.Stride, ReLU: p.ReLU, Frozen: true}
 		if p.stats == nil || !p.measures() {
 			return dev.FusedConv(dst, nil, nil, src, reads[0], param(".weight"), param(".bias"), c, kernels.Norm{})
 		}
-		n := kernels.Norm{Eps: p.Stats.Op.(networks.Norm).Eps}
+		eps, _ := shared(p.Stats)
+		n := kernels.Norm{Eps: eps}
 		return dev.FusedConv(dst, p.stats.mean, p.stats.invstd, src, reads[0], param(".weight"), param(".bias"), c, n)
 	case nil, networks.Add:
 		return dev.FusedSum(dst, arrays, reads)
@@ -157,16 +164,11 @@ func (b *binder) step(dev kernels.Device, p piece, values map[int]source) (kerne
 		c := TransposedConv(op)
 		c.Frozen = true
 		// The rows of dst begin and end within what the rows of src reach.
-		have := values[p.Reads[0].From].rows
 		c.Pad.Top = p.offset(have)
 		c.Pad.Bottom = max(0, (have.count()-1)*op.Stride+op.Kernel-p.out.count()-c.Pad.Top)
 		return dev.ConvBackwardData(dst, src, param(".weight"), param(".bias"), c)
-	case networks.Norm:
-		own, err := newStatistics(dev, kernels.Norm{}.Stats(src.Shape()))
-		if err != nil {
-			return nil, err
-		}
-		return dev.Norm(dst, own.mean, own.invstd, src, param(".weight"), param(".bias"), kernels.Norm{Eps: op.Eps})
+	case networks.Norm, networks.GroupNorm:
+		return b.norm(dev, p, dst, src)
 	case networks.Tanh:
 		return dev.Tanh(dst, src, op.Scale, op.Offset)
 	case networks.Pool:
@@ -178,14 +180,51 @@ func (b *binder) step(dev kernels.Device, p piece, values map[int]source) (kerne
 		}
 		return dev.ChannelAffine(dst, src, scale, shift)
 	}
-	return nil, fmt.Errorf("unknown kind of layer %T", p.Layer.Op)
+	return b.operator(dev, p, dst, arrays, have)
 }
 
-// offset is how far a transposed convolution's first row of interest lies
-// behind the first that the rows have of its source reach.
+// norm binds a norm that is a step of its own.
+func (b *binder) norm(dev kernels.Device, p piece, dst, src kernels.Array) (kernels.Kernel, error) {
+	eps, groups := shared(&p.Layer)
+	own, err := newStatistics(dev, kernels.Norm{}.Stats(src.Shape()))
+	if err != nil {
+		return nil, err
+	}
+	gamma, beta := b.params[p.Layer.Name+".weight"], b.params[p.Layer.Name+".bias"]
+	normalise, err := dev.Norm(dst, own.mean, own.invstd, src, gamma, beta, kernels.Norm{Eps: eps})
+	if err != nil || groups == 0 {
+		return normalise, err
+	}
+	merge, err := dev.GroupStatistics(own.mean, own.invstd, groups)
+	if err != nil {
+		return nil, err
+	}
+	again, err := dev.FusedSum(dst, []kernels.Array{src}, []kernels.Read{{Mean: own.mean, InvStd: own.invstd, Gamma: gamma, Beta: beta}})
+	return func() { normalise(); merge(); again() }, err
+}
+
+// shared tells what the statistics of a norm need: its epsilon, and into how many
+// groups of channels they are merged, 0 where each channel has its own.
+func shared(l *networks.Layer) (eps float32, groups int) {
+	switch op := l.Op.(type) {
+	case networks.Norm:
+		return op.Eps, 0
+	case networks.GroupNorm:
+		return op.Eps, op.Groups
+	}
+	return 0, 0
+}
+
+// offset is how far a step's first row of interest lies behind the first that
+// the rows have of its source reach.
 func (p piece) offset(have rows) int {
-	if op, ok := p.Layer.Op.(networks.ConvTranspose); ok {
+	switch op := p.Layer.Op.(type) {
+	case networks.ConvTranspose:
 		return p.out.from + op.Pad - op.Stride*have.from
+	case networks.Channels:
+		return p.out.from - have.from
+	case networks.DepthToSpace:
+		return p.out.from - op.Block*have.from
 	}
 	return 0
 }
@@ -196,11 +235,26 @@ func (s *Fused) measures() bool {
 	return conv && !s.ReLU
 }
 
-// measure binds a kernel that takes the statistics of a piece's result; written
-// has its shape.
-func (b *binder) measure(dev kernels.Device, p piece, result, written kernels.Array) (kernels.Kernel, error) {
-	gamma, beta := b.params[p.Stats.Name+".weight"], b.params[p.Stats.Name+".bias"]
-	return dev.Norm(written, p.stats.mean, p.stats.invstd, result, gamma, beta, kernels.Norm{Eps: p.Stats.Op.(networks.Norm).Eps})
+// measure binds what takes the statistics of a piece's result, where its own
+// kernel does not, and merges those of groups.
+func (b *binder) measure(dev kernels.Device, p piece, values map[int]source) (launches []kernels.Kernel, err error) {
+	eps, groups := shared(p.Stats)
+	if !p.measures() {
+		gamma, beta := b.params[p.Stats.Name+".weight"], b.params[p.Stats.Name+".bias"]
+		k, err := dev.Norm(values[scratch(p.Output)].array, p.stats.mean, p.stats.invstd, values[p.Output].array, gamma, beta, kernels.Norm{Eps: eps})
+		if err != nil {
+			return nil, err
+		}
+		launches = append(launches, k)
+	}
+	if groups > 0 {
+		k, err := dev.GroupStatistics(p.stats.mean, p.stats.invstd, groups)
+		if err != nil {
+			return nil, err
+		}
+		launches = append(launches, k)
+	}
+	return launches, nil
 }
 
 // read turns a Read into the kernels' terms.

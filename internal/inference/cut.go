@@ -25,9 +25,9 @@ func (b *binder) cut(steps []Fused, target int, out rows, stored map[int]bool) (
 			given[s.Output] = r
 		default:
 			pieces = append(pieces, piece{Fused: s, out: r})
-			seen := s.reads(r)
 			for _, read := range s.Reads {
-				need[read.From] = need[read.From].hull(read.source(seen, b.size(read.From).H))
+				h := b.size(read.From).H
+				need[read.From] = need[read.From].hull(read.source(s.reads(r, h), h))
 			}
 		}
 	}
@@ -35,8 +35,40 @@ func (b *binder) cut(steps []Fused, target int, out rows, stored map[int]bool) (
 		given[networks.Input] = r
 	}
 	slices.Reverse(pieces)
-	return given, pieces
+	return given, b.fitted(given, pieces)
 }
+
+// fitted puts a piece that crops a source ahead of each one whose kernel wants
+// fewer rows than there are of it, because another piece reads more.
+func (b *binder) fitted(given map[int]rows, pieces []piece) []piece {
+	have := maps.Clone(given)
+	var list []piece
+	for _, p := range pieces {
+		have[p.Output] = p.out
+		if p.exact() {
+			step := *p.Fused
+			step.Reads = slices.Clone(step.Reads)
+			for k := range step.Reads {
+				r := &step.Reads[k]
+				seen := p.reads(p.out, b.size(r.From).H)
+				if have[r.From] == seen {
+					continue
+				}
+				crop := &Fused{Layer: networks.Layer{Name: p.Layer.Name}, Reads: []Read{{From: r.From}}, Output: b.crop(p.Output, k)}
+				b.crops[crop.Output] = r.From
+				list = append(list, piece{Fused: crop, out: seen})
+				r.From = crop.Output
+			}
+			p.Fused = &step
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// crop names the crop of the k-th source of a result's step. scratch's names
+// come first.
+func (b *binder) crop(value, k int) int { return scratch(value) - (k+1)*len(b.sizes) }
 
 // whole lists the pieces of all steps for the whole picture.
 func (b *binder) whole(steps []Fused) (given map[int]rows, pieces []piece) {
@@ -52,17 +84,24 @@ func (b *binder) whole(steps []Fused) (given map[int]rows, pieces []piece) {
 
 // geometry is the same for cuts that differ in where they are alone: the
 // kernels bound for one serve the other.
-func geometry(given map[int]rows, pieces []piece) string {
-	var b strings.Builder
+func (b *binder) geometry(given map[int]rows, pieces []piece) string {
+	var key strings.Builder
 	have := maps.Clone(given)
 	for _, p := range pieces {
 		have[p.Output] = p.out
-		fmt.Fprintln(&b, p.Output, p.out.count(), p.offset(have[p.Reads[0].From]))
+		fmt.Fprintln(&key, p.Output, p.out.count(), p.offset(have[p.Reads[0].From]))
 		for _, r := range p.Reads {
-			fmt.Fprintln(&b, have[r.From].count(), r.strip(p.reads(p.out), have[r.From]).Pad)
+			h := b.size(r.From).H
+			fmt.Fprintln(&key, have[r.From].count(), r.strip(p.reads(p.out, h), have[r.From]).Pad)
+			switch op := p.Layer.Op.(type) {
+			case networks.Resize:
+				fmt.Fprintln(&key, p.rowTaps(op, h, have[r.From]))
+			case networks.WindowPool:
+				fmt.Fprintln(&key, max(0, -windows(op, p.out).from))
+			}
 		}
 	}
-	return b.String()
+	return key.String()
 }
 
 // scratch names the map that a kernel which only takes the statistics of a

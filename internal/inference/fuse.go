@@ -18,7 +18,7 @@ type Fused struct {
 	Reads []Read
 	// ReLU is a convolution's ReLU of its own.
 	ReLU bool
-	// Stats is the instance norm that wants the result's statistics, or nil.
+	// Stats is the instance or group norm that wants the result's statistics, or nil.
 	Stats *networks.Layer
 	// Output is the layer whose result this is. It names the result in Reads.
 	Output int
@@ -47,8 +47,8 @@ func Fuse(net *networks.Network, keep ...int) []Fused {
 	f.views[networks.Input] = Read{From: networks.Input}
 	for i := 0; i < len(net.Layers); i++ {
 		i = f.layer(i)
-		if slices.Contains(keep, i) {
-			f.write(i)
+		if v := f.views[i]; slices.Contains(keep, i) && v.From != i {
+			f.copy(i, v)
 		}
 	}
 	return f.steps
@@ -80,11 +80,11 @@ func (f *fuser) layer(i int) int {
 		}
 		f.add(step)
 		return step.Output
-	case networks.Norm:
+	case networks.Norm, networks.GroupNorm:
 		v = f.write(l.Inputs[0])
 		made, ok := f.made[v.From]
 		switch {
-		case op.Batch: // with running statistics
+		case batchNorm(l): // with running statistics
 		case ok && f.steps[made].Stats == nil:
 			f.steps[made].Stats = l
 		default:
@@ -112,9 +112,18 @@ func (f *fuser) layer(i int) int {
 	case networks.Add:
 		f.add(Fused{Layer: *l, Reads: []Read{v, f.views[l.Inputs[1]]}, Output: i})
 	default:
-		f.add(Fused{Layer: *l, Reads: []Read{f.write(l.Inputs[0])}, Output: i})
+		step := Fused{Layer: *l, Output: i}
+		for _, j := range l.Inputs {
+			step.Reads = append(step.Reads, f.write(j))
+		}
+		f.add(step)
 	}
 	return i
+}
+
+func batchNorm(l *networks.Layer) bool {
+	op, ok := l.Op.(networks.Norm)
+	return ok && op.Batch
 }
 
 func (f *fuser) add(s Fused) {
@@ -125,9 +134,13 @@ func (f *fuser) add(s Fused) {
 
 // write makes a layer's result one that can be read as it is.
 func (f *fuser) write(layer int) Read {
-	v := f.views[layer]
-	if !v.plain() {
-		f.add(Fused{Layer: networks.Layer{Name: f.net.Layers[layer].Name}, Reads: []Read{v}, Output: layer})
+	if v := f.views[layer]; !v.plain() {
+		f.copy(layer, v)
 	}
 	return f.views[layer]
+}
+
+// copy adds a step that writes down what is read.
+func (f *fuser) copy(layer int, v Read) {
+	f.add(Fused{Layer: networks.Layer{Name: f.net.Layers[layer].Name}, Reads: []Read{v}, Output: layer})
 }

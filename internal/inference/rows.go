@@ -19,8 +19,9 @@ func (r rows) hull(o rows) rows {
 }
 
 // reads returns the rows that a step sees, of what its Reads make of their
-// sources, for the rows out of its result.
-func (s *Fused) reads(out rows) rows {
+// sources, for the rows out of its result. h is the height of a source that is
+// read as it is.
+func (s *Fused) reads(out rows, h int) rows {
 	switch op := s.Layer.Op.(type) {
 	case networks.Conv:
 		return rows{out.from * op.Stride, (out.to-1)*op.Stride + op.Kernel}
@@ -29,8 +30,35 @@ func (s *Fused) reads(out rows) rows {
 		return rows{max(0, ceilDiv(out.from+op.Pad-op.Kernel+1, op.Stride)), (out.to-1+op.Pad)/op.Stride + 1}
 	case networks.Pool:
 		return rows{2 * out.from, 2 * out.to}
+	case networks.Pointwise:
+		if h == 1 { // which all rows read
+			return rows{0, 1}
+		}
+	case networks.DepthToSpace:
+		return rows{out.from / op.Block, ceilDiv(out.to, op.Block)}
+	case networks.Resize:
+		seen := rows{h, 0}
+		for _, t := range taps(op, h)[out.from:out.to] {
+			seen = rows{min(seen.from, int(min(t.A, t.B))), max(seen.to, int(max(t.A, t.B))+1)}
+		}
+		return seen
+	case networks.WindowPool:
+		if op.Global {
+			return rows{0, h}
+		}
+		seen := windows(op, out)
+		return rows{max(0, seen.from), min(h, seen.to)}
 	}
 	return out
+}
+
+// exact says that a step's kernel wants no more rows than it reads.
+func (s *Fused) exact() bool {
+	switch s.Layer.Op.(type) {
+	case nil, networks.Conv, networks.ConvTranspose, networks.Add, networks.Channels, networks.DepthToSpace, networks.Resize:
+		return false
+	}
+	return true
 }
 
 // source returns the rows of a source of h rows that r needs to make the rows

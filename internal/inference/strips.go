@@ -30,7 +30,7 @@ func (e *MemoryError) Error() string {
 func ceilMiB(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 
 // Strips runs a network on one picture by strips of rows, in memory that does
-// not grow with the picture's height. Instance norm needs statistics of the
+// not grow with the picture's height. Instance and group norm need statistics of the
 // whole picture: each step that is normalised ends a pass over all strips. What
 // later passes read is kept, in memory or in a temporary file, or computed
 // again, whichever is cheaper. It is not safe for concurrent use.
@@ -73,8 +73,8 @@ func (s *Strips) prepare(scope kernels.Device, net *networks.Network, params Arr
 	}
 	for i := range s.steps {
 		step := &s.steps[i]
-		if _, own := step.Layer.Op.(networks.Norm); own {
-			return fmt.Errorf("layer %s: a norm of a result that another one normalises cannot be run by strips", step.Layer.Name)
+		if err := wholeAlone(step); err != nil {
+			return fmt.Errorf("layer %s: %w", step.Layer.Name, err)
 		}
 		if step.Stats != nil {
 			stats, err := newStatistics(scope, kernels.Vector(s.b.size(step.Output).C))
@@ -92,6 +92,19 @@ func (s *Strips) prepare(scope kernels.Device, net *networks.Network, params Arr
 		}
 		if s.disk == 0 {
 			break
+		}
+	}
+	return nil
+}
+
+// wholeAlone says why a step cannot be run by strips, or nil.
+func wholeAlone(s *Fused) error {
+	switch op := s.Layer.Op.(type) {
+	case networks.Norm, networks.GroupNorm:
+		return errors.New("a norm of the picture, or of a result that another one normalises, cannot be run by strips: the whole picture must fit into memory")
+	case networks.WindowPool:
+		if op.Global {
+			return errors.New("a global pooling cannot be run by strips: the whole picture must fit into memory")
 		}
 	}
 	return nil
@@ -426,7 +439,7 @@ func (r *stripsRun) bind(bound *strip, p pass, out rows, whole *merger) error {
 	if whole != nil {
 		pieces[len(pieces)-1].stats = &whole.part
 	}
-	if g := geometry(given, pieces); bound.geometry != g {
+	if g := r.b.geometry(given, pieces); bound.geometry != g {
 		err := bound.close()
 		*bound = strip{geometry: g, scope: r.b.dev.Scope()}
 		if err != nil {

@@ -129,7 +129,7 @@ func TestReadsOfEachRow(t *testing.T) {
 						want = rows{min(want.from, seen), max(want.to, seen+1)}
 					}
 				}
-				if got := s.reads(rows{from, to}); got != want {
+				if got := s.reads(rows{from, to}, 40); got != want {
 					t.Errorf("%T %+v: rows %d to %d read %v, want %v", s.Layer.Op, s.Layer.Op, from, to, got, want)
 				}
 			}
