@@ -14,7 +14,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,61 +35,26 @@ func List(dir string) ([]string, error) {
 
 // list also counts the regular files that are not pictures.
 func list(dir string) (files []string, others int, err error) {
-	info, err := os.Stat(dir)
+	root, err := realFolder(dir)
 	if err != nil {
 		return nil, 0, err
 	}
-	if !info.IsDir() {
-		return nil, 0, fmt.Errorf("%s is a file, not a folder of pictures", dir)
-	}
 	entered := make(map[string]bool)
-	var walk func(rel string) error
-	walk = func(rel string) error {
-		at := filepath.Join(dir, filepath.FromSlash(rel))
-		real, err := filepath.EvalSymlinks(at)
-		if err != nil {
-			return err
-		}
-		if real, err = filepath.Abs(real); err != nil {
-			return err
-		}
-		if entered[real] {
-			return nil
-		}
+	w := &walker{root: dir, window: nameWindow}
+	w.enter = func(real string, _ bool) bool {
+		first := !entered[real]
 		entered[real] = true
-		entries, err := os.ReadDir(at)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), ".") {
-				continue
-			}
-			name := path.Join(rel, e.Name())
-			mode := e.Type()
-			if mode&fs.ModeSymlink != 0 {
-				info, err := os.Stat(filepath.Join(at, e.Name()))
-				if err != nil {
-					continue // a link that leads nowhere names no file
-				}
-				mode = info.Mode().Type()
-			}
-			switch {
-			case mode.IsDir():
-				if err := walk(name); err != nil {
-					return err
-				}
-			case mode.IsRegular():
-				if isPicture(filepath.Join(at, e.Name())) {
-					files = append(files, name)
-				} else {
-					others++
-				}
-			}
+		return first
+	}
+	w.file = func(name string) error {
+		if isPicture(filepath.Join(dir, filepath.FromSlash(name))) {
+			files = append(files, name)
+		} else {
+			others++
 		}
 		return nil
 	}
-	if err := walk(""); err != nil {
+	if err := w.walk("", root, false); err != nil {
 		return nil, 0, fmt.Errorf("list the pictures of %s: %w", dir, err)
 	}
 	slices.Sort(files)
