@@ -212,7 +212,8 @@ type Device interface {
 	// SquaredNorm is the sum of the squares of all values of parameters.
 	SquaredNorm(dst Array, srcs []Array) (Kernel, error)
 	// Adam updates parameters in place, with its moments m and v (Kingma and
-	// Ba 2015). h is read at each launch. squaredNorm holds the squared norm
+	// Ba 2015). Pictures, activations of up to PlainChannels channels, may stand
+	// for parameters; their gradients and moments are activations, too. h is read at each launch. squaredNorm holds the squared norm
 	// of all gradients, for clipping; it may be nil when h.ClipNorm stays 0.
 	Adam(params, grads, m, v []Array, squaredNorm Array, h *Adam) (Kernel, error)
 }

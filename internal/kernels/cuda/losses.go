@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"unsafe"
@@ -189,13 +190,21 @@ func (d *Device) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernels.K
 // Adam binds an optimiser step: one launch for all parameters. Its settings lie
 // in the device's memory, so that a recorded launch finds those of each step.
 func (d *Device) Adam(params, grads, m, v []kernels.Array, squaredNorm kernels.Array, h *kernels.Adam) (kernels.Kernel, error) {
-	all := slices.Concat(params, grads, m, v, list(squaredNorm))
-	if err := d.check(kernels.CheckAdam(params, grads, m, v, squaredNorm), nil, all); err != nil {
+	all := slices.Concat(params, grads, m, v)
+	if err := d.check(kernels.CheckAdam(params, grads, m, v, squaredNorm), nil, list(squaredNorm), all...); err != nil {
 		return nil, err
+	}
+	for i, p := range params {
+		if err := d.alike(nil, p, grads[i], m[i], v[i]); err != nil {
+			return nil, err
+		}
+		if x := arr(p); !x.parameter && x.shape.C > kernels.PlainChannels {
+			return nil, fmt.Errorf("adam: a feature map of %d channels is no picture", x.shape.C)
+		}
 	}
 	tensors := make([]tensor, len(params))
 	for i, p := range params {
-		tensors[i] = tensor{p: arr(p).data, m: arr(m[i]).data, v: arr(v[i]).data, g: arr(grads[i]).data, count: int64(p.Shape().Elements())}
+		tensors[i] = tensor{p: arr(p).data, m: arr(m[i]).data, v: arr(v[i]).data, g: arr(grads[i]).data, count: elements(arr(p))}
 	}
 	args, grid, err := d.tables(tensors)
 	if err != nil {

@@ -465,6 +465,15 @@ func squaredNorm(shapes ...kernels.Shape) call {
 	return c
 }
 
+// onPictures makes the parameters, gradients and moments of adam pictures.
+func onPictures(c call) call {
+	c.name += " on pictures"
+	for i := range c.operands[1:] {
+		c.operands[1+i].parameter = false
+	}
+	return c
+}
+
 // adam clips where squares, the squared norm of the gradients, is above 0. The
 // learning rate is large, so that a wrong step is a wrong result.
 func adam(h kernels.Adam, squares float32, shapes ...kernels.Shape) call {

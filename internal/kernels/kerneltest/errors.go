@@ -218,6 +218,7 @@ func testBadArguments(t *testing.T, d kernels.Device) {
 	try("adam: 0 parameters")(b.Adam(nil, nil, nil, nil, nil, &h))
 	try("adam: 1 parameters, 2 gradients")(b.Adam(list(v3), list(w3, w3), list(u3), list(s3), nil, &h))
 	try("adam: shapes")(b.Adam(list(v3), list(five), list(u3), list(s3), nil, &h))
+	try("5 channels is no picture")(b.Adam(list(y), list(act(2, 5, 6, 8)), list(act(2, 5, 6, 8)), list(act(2, 5, 6, 8)), nil, &h))
 	try("adam: loss has shape")(b.Adam(list(v3), list(w3), list(u3), list(s3), five, &h))
 	try(aliased)(b.Adam(list(v3), list(w3), list(u3), list(u3), nil, &h))
 	try(aliased)(b.Adam(list(v3), list(v3), list(u3), list(s3), nil, &h))

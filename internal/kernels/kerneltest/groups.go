@@ -165,6 +165,7 @@ func groups() []suite {
 		adam(clipped, 100, shapes...),  // scaled to a tenth
 		adam(clipped, 0.25, shapes...), // small enough
 		adam(h, 100, shapes...),        // clipping is off
+		onPictures(adam(h, 0, kernels.Shape{N: 1, C: 3, H: 7, W: 9}, kernels.Shape{N: 2, C: 4, H: 5, W: 3})),
 	)
 	return g
 }

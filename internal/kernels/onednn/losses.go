@@ -6,6 +6,7 @@ package onednn
 import "C"
 
 import (
+	"fmt"
 	"slices"
 
 	"stylenet/internal/kernels"
@@ -111,6 +112,14 @@ func (d *Device) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernels.K
 func (d *Device) Adam(params, grads, m, v []kernels.Array, squaredNorm kernels.Array, h *kernels.Adam) (kernels.Kernel, error) {
 	if err := d.check(kernels.CheckAdam(params, grads, m, v, squaredNorm), slices.Concat(params, grads, m, v, []kernels.Array{squaredNorm})...); err != nil {
 		return nil, err
+	}
+	for i, x := range params {
+		if err := sameLayout(x, grads[i], m[i], v[i]); err != nil {
+			return nil, err
+		}
+		if arr(x).dims.blk > 1 {
+			return nil, fmt.Errorf("adam: an activation of %d channels is no picture", x.Shape().C)
+		}
 	}
 	p, g, m1, v1, norm := pointers(params), pointers(grads), pointers(m), pointers(v), arr(squaredNorm).data
 	return func() { // h is read now, not when the queue gets there

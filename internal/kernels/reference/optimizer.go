@@ -31,8 +31,15 @@ func (d *Device[T]) SquaredNorm(dst kernels.Array, srcs []kernels.Array) (kernel
 // stands beside the corrected root of v, as in PyTorch.
 func (d *Device[T]) Adam(params, grads, m, v []kernels.Array, squaredNorm kernels.Array, h *kernels.Adam) (kernels.Kernel, error) {
 	o := d.operands("adam")
-	ps, gs, ms, vs := o.parameters(params), o.parameters(grads), o.parameters(m), o.parameters(v)
+	var ps, gs, ms, vs []*array[T]
 	norm := o.optional(squaredNorm)
+	for i := range min(len(params), len(grads), len(m), len(v)) {
+		as := o.alike(params[i], grads[i], m[i], v[i])
+		if o.err == nil && !as[0].parameter && as[0].shape.C > kernels.PlainChannels {
+			o.fail("an activation of %d channels is no picture", as[0].shape.C)
+		}
+		ps, gs, ms, vs = append(ps, as[0]), append(gs, as[1]), append(ms, as[2]), append(vs, as[3])
+	}
 	if err := o.verify(func() error { return kernels.CheckAdam(params, grads, m, v, squaredNorm) }); err != nil {
 		return nil, err
 	}
