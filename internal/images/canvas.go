@@ -6,7 +6,6 @@ import (
 	"image"
 	"image/color"
 	"io"
-	"math"
 
 	"stylenet/internal/atomicfile"
 )
@@ -171,6 +170,3 @@ func (e *encoder) fits(w, h, depth int) error {
 	}
 	return nil
 }
-
-// maxTIFF is what offsets of 32 bits reach, less what is written beside pixels.
-const maxTIFF = math.MaxUint32 - 64<<20

@@ -60,7 +60,7 @@ func reread(t testing.TB, c *Canvas, o SaveOptions) *Source {
 
 // Every value of 16 bits survives reading, floats, writing and reading again.
 func Test16BitsStay(t *testing.T) {
-	for _, format := range []string{"PNG"} {
+	for _, format := range []string{"PNG", "TIFF"} {
 		for _, alpha := range []bool{false, true} {
 			img := deep(alpha)
 			src, err := NewSource(img)
@@ -89,7 +89,7 @@ func TestDepthOfFormats(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for format, want := range map[string]int{"PNG": 16, "JPEG": 8} {
+	for format, want := range map[string]int{"PNG": 16, "TIFF": 16, "JPEG": 8, "WebP": 8, "AVIF": 8} {
 		if got := paint(t, src, format, 16).Depth(); got != want {
 			t.Errorf("a canvas for %s has %d bits, want %d", format, got, want)
 		}

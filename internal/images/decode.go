@@ -17,6 +17,9 @@ import (
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"stylenet/internal/images/codecs"
+	"stylenet/internal/images/metadata"
 )
 
 // DefaultMaxPixels is the largest picture, in pixels, that a Decoder reads
@@ -111,7 +114,8 @@ type Source struct {
 
 // Source decodes data, which it does not keep.
 //
-// EXIF orientation is applied (JPEG, PNG, TIFF, WebP); CMYK becomes RGB by
+// The orientation is applied (EXIF of JPEG, PNG, TIFF and WebP; irot and imir of
+// AVIF); CMYK becomes RGB by
 // (1-C)(1-K); grey becomes three equal planes; 16-bit samples keep their
 // fractions of 1/257; alpha becomes straight; of an animated GIF the first
 // frame is read, on its canvas.
@@ -135,7 +139,7 @@ func (d Decoder) Source(data []byte) (s *Source, err error) {
 		}
 	}()
 
-	cfg, err := f.config(bytes.NewReader(data))
+	cfg, err := f.config(data)
 	if err != nil {
 		return nil, f.wrap(err)
 	}
@@ -149,11 +153,16 @@ func (d Decoder) Source(data []byte) (s *Source, err error) {
 	if int64(cfg.Height) > limit/int64(cfg.Width) {
 		return nil, &UnsupportedError{fmt.Sprintf("%d×%d pixels are more than the limit of %d", cfg.Width, cfg.Height, limit)}
 	}
-	img, o, err := f.decode(data)
+	img, err := f.decode(data)
 	if err != nil {
 		return nil, f.wrap(err)
 	}
-	return &Source{format: f.name, depth: depthOf(img), orient: o, pixels: newRows(img, cfg.Width, cfg.Height, f.studioRange)}, nil
+	s = &Source{format: f.name, depth: depthOf(img), orient: upright, pixels: newRows(img, cfg.Width, cfg.Height, f.studioRange)}
+	if f.read != nil {
+		found := f.read(data)
+		s.orient, s.metadata = orientation(found.Orientation), found.Metadata
+	}
+	return s, nil
 }
 
 // depthOf is the bits a sample of a decoded picture: 8 or 16.
@@ -201,7 +210,7 @@ func Formats() []string {
 	for _, f := range formats() {
 		names = append(names, f.name)
 	}
-	return slices.Compact(names) // TIFF has two first bytes
+	return slices.Compact(names) // some have two kinds of first bytes
 }
 
 // Sniff returns the format, one of Formats, that the first bytes of a file
@@ -220,8 +229,9 @@ const SniffLen = 16
 type format struct {
 	name   string
 	magic  string // '?' stands for any byte
-	config func(io.Reader) (image.Config, error)
-	decode func([]byte) (image.Image, orientation, error)
+	config func([]byte) (image.Config, error)
+	decode func([]byte) (image.Image, error)
+	read   func([]byte) metadata.Found // nil where the format has nothing that is read
 
 	// studioRange: luma is 16 to 235 and chroma 16 to 240 (BT.601), not the
 	// full range that image.YCbCr stands for.
@@ -230,23 +240,21 @@ type format struct {
 
 func formats() []*format {
 	return []*format{
-		{name: "JPEG", magic: "\xff\xd8\xff", config: jpeg.DecodeConfig, decode: decodeJPEG},
-		{name: "PNG", magic: "\x89PNG\r\n\x1a\n", config: png.DecodeConfig, decode: func(b []byte) (image.Image, orientation, error) {
-			img, err := png.Decode(bytes.NewReader(b))
-			return img, pngOrientation(b), err
-		}},
-		{name: "GIF", magic: "GIF8?a", config: gif.DecodeConfig, decode: func(b []byte) (image.Image, orientation, error) {
-			img, err := gif.Decode(bytes.NewReader(b))
-			return img, upright, err
-		}},
-		{name: "WebP", magic: "RIFF????WEBP", config: webp.DecodeConfig, decode: decodeWebP, studioRange: true},
-		{name: "BMP", magic: "BM????\x00\x00\x00\x00", config: bmp.DecodeConfig, decode: func(b []byte) (image.Image, orientation, error) {
-			img, err := bmp.Decode(bytes.NewReader(b))
-			return img, upright, err
-		}},
-		{name: "TIFF", magic: "II*\x00", config: tiff.DecodeConfig, decode: decodeTIFF},
-		{name: "TIFF", magic: "MM\x00*", config: tiff.DecodeConfig, decode: decodeTIFF},
+		{name: "JPEG", magic: "\xff\xd8\xff", config: from(jpeg.DecodeConfig), decode: decodeJPEG, read: metadata.ReadJPEG},
+		{name: "PNG", magic: "\x89PNG\r\n\x1a\n", config: from(png.DecodeConfig), decode: from(png.Decode), read: metadata.ReadPNG},
+		{name: "GIF", magic: "GIF8?a", config: from(gif.DecodeConfig), decode: from(gif.Decode)},
+		{name: "WebP", magic: "RIFF????WEBP", config: from(webp.DecodeConfig), decode: decodeWebP, read: metadata.ReadWebP, studioRange: true},
+		{name: "BMP", magic: "BM????\x00\x00\x00\x00", config: from(bmp.DecodeConfig), decode: from(bmp.Decode)},
+		{name: "TIFF", magic: "II*\x00", config: from(tiff.DecodeConfig), decode: from(tiff.Decode), read: metadata.ReadTIFF},
+		{name: "TIFF", magic: "MM\x00*", config: from(tiff.DecodeConfig), decode: from(tiff.Decode), read: metadata.ReadTIFF},
+		{name: "AVIF", magic: "????ftypavif", config: configAVIF, decode: decodeAVIF, read: metadata.ReadAVIF},
+		{name: "AVIF", magic: "????ftypavis", config: configAVIF, decode: decodeAVIF, read: metadata.ReadAVIF},
 	}
+}
+
+// from makes a function of bytes of one that reads a stream.
+func from[T any](f func(io.Reader) (T, error)) func([]byte) (T, error) {
+	return func(b []byte) (T, error) { return f(bytes.NewReader(b)) }
 }
 
 func sniff(head []byte) *format {
@@ -278,38 +286,50 @@ func (f *format) wrap(err error) error {
 		return err
 	case errors.As(err, &jpegErr), errors.As(err, &pngErr), errors.As(err, &tiffErr), errors.Is(err, bmp.ErrUnsupported):
 		return &UnsupportedError{fmt.Sprintf("%s variant that cannot be read: %v", f.name, err)}
+	case errors.Is(err, codecs.ErrUnable):
+		return &UnsupportedError{fmt.Sprintf("%s picture that cannot be read: %v", f.name, err)}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &FormatError{f.name, fmt.Errorf("it ends too early: %w", err)}
 	}
 	return &FormatError{f.name, err}
 }
 
-func decodeJPEG(b []byte) (image.Image, orientation, error) {
-	h := readJPEGHeader(b)
-	if h.components == 4 && !h.adobe {
+func decodeJPEG(b []byte) (image.Image, error) {
+	if components, adobe := metadata.JPEGColors(b); components == 4 && !adobe {
 		// Four components and no Adobe segment: the decoder refuses to guess.
 		// Told that it is Adobe's CMYK, it reads the inks as inverted, which
 		// is what Pillow and the browsers take such files for.
 		const adobe = "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 		b = slices.Concat(b[:2], []byte(adobe), b[2:])
 	}
-	img, err := jpeg.Decode(bytes.NewReader(b))
+	return jpeg.Decode(bytes.NewReader(b))
+}
+
+func decodeWebP(b []byte) (image.Image, error) {
+	if metadata.WebPAnimated(b) {
+		return nil, &UnsupportedError{"animated WebP cannot be read; save one frame as a still picture"}
+	}
+	return webp.Decode(bytes.NewReader(b))
+}
+
+// configAVIF reads the size without starting the decoder.
+func configAVIF(b []byte) (image.Config, error) {
+	w, h := metadata.AVIFSize(b)
+	if w == 0 || h == 0 {
+		return image.Config{}, errors.New("it says no size of its picture")
+	}
+	return image.Config{Width: w, Height: h}, nil
+}
+
+func decodeAVIF(b []byte) (image.Image, error) {
+	w, h := metadata.AVIFSize(b)
+	p, err := codecs.DecodeAVIF(b, int64(w)*int64(h))
 	if err != nil {
-		return nil, upright, err
+		return nil, err
 	}
-	return img, h.orientation, nil
-}
-
-func decodeWebP(b []byte) (image.Image, orientation, error) {
-	o, animated := readWebPHeader(b)
-	if animated {
-		return nil, upright, &UnsupportedError{"animated WebP cannot be read; save one frame as a still picture"}
+	rect := image.Rect(0, 0, p.W, p.H)
+	if p.Depth == 16 {
+		return &image.RGBA64{Pix: p.Pix, Stride: 8 * p.W, Rect: rect}, nil
 	}
-	img, err := webp.Decode(bytes.NewReader(b))
-	return img, o, err
-}
-
-func decodeTIFF(b []byte) (image.Image, orientation, error) {
-	img, err := tiff.Decode(bytes.NewReader(b))
-	return img, tiffOrientation(b), err
+	return &image.RGBA{Pix: p.Pix, Stride: 4 * p.W, Rect: rect}, nil
 }

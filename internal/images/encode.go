@@ -3,8 +3,6 @@ package images
 import (
 	"fmt"
 	"image"
-	"image/jpeg"
-	"image/png"
 	"io"
 	"path/filepath"
 	"strings"
@@ -18,7 +16,8 @@ const DefaultQuality = 95
 // SaveOptions are the choices of Save. The zero value is the default.
 type SaveOptions struct {
 	// Quality is 1 to 100, of the formats that lose something; 0 is the
-	// format's own default: 95 of JPEG.
+	// format's own default: 95 of JPEG, 90 of WebP, 80 of AVIF. WebP of quality
+	// 100 loses nothing.
 	Quality int
 	// Metadata is written where the format can hold it.
 	Metadata Metadata
@@ -41,6 +40,9 @@ func encoders() []*encoder {
 	return []*encoder{
 		{name: "PNG", extensions: []string{".png"}, alpha: true, deep: true, encode: encodePNG},
 		{name: "JPEG", extensions: []string{".jpg", ".jpeg"}, ycc: true, quality: DefaultQuality, maxSide: 1<<16 - 1, encode: encodeJPEG},
+		{name: "WebP", extensions: []string{".webp"}, alpha: true, quality: 90, maxSide: 1<<14 - 1, encode: encodeWebP},
+		{name: "TIFF", extensions: []string{".tif", ".tiff"}, alpha: true, deep: true, maxBytes: maxTIFF, encode: encodeTIFF},
+		{name: "AVIF", extensions: []string{".avif"}, alpha: true, quality: 80, maxSide: 1 << 16, maxBytes: maxAVIF, encode: encodeAVIF},
 	}
 }
 
@@ -138,10 +140,4 @@ func (p *Picture) Image() image.Image {
 	c := &Canvas{w: p.W, h: p.H, depth: 8, pix: make([]uint8, 4*p.W*p.H), alpha: p.Alpha != nil}
 	c.WriteRows(p, 0)
 	return c.Image()
-}
-
-func encodePNG(w io.Writer, c *Canvas, _ SaveOptions) error { return png.Encode(w, c.Image()) }
-
-func encodeJPEG(w io.Writer, c *Canvas, o SaveOptions) error {
-	return jpeg.Encode(w, c.ycc, &jpeg.Options{Quality: o.Quality})
 }

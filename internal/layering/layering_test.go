@@ -30,7 +30,9 @@ var rules = []rule{
 	{"internal/testassets", nil, "it finds files for tests of any layer"},
 	{"internal/layering", nil, "it looks at source text alone"},
 	{"configs", nil, "the schema can be read and checked without what it configures"},
-	{"internal/images", []string{"internal/atomicfile"}, "pictures know nothing of networks"},
+	{"internal/images", []string{"internal/atomicfile", "internal/images/codecs", "internal/images/metadata"}, "pictures know nothing of networks"},
+	{"internal/images/codecs", nil, "a codec turns pixels into bytes and back, and gives them no meaning"},
+	{"internal/images/metadata", nil, "what stands beside pixels is read and written without them"},
 	{"internal/networks", []string{"internal/weights"}, "a network is data: training, inference and export read it, and it knows none of them"},
 
 	{"internal/kernels", nil, "the contract knows no network and no backend"},
@@ -87,6 +89,7 @@ var only = []struct {
 	{"gopkg.in/yaml.v3", []string{"configs"}, true, "YAML has one reader, the strict one"},
 	{"github.com/spf13/...", []string{"cmd/stylenet"}, false, "libraries parse no command lines"},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/stylenet"}, false, "libraries report progress, and commands draw it"},
+	{"github.com/tetratelabs/wazero/...", []string{"internal/images/codecs"}, false, "WebAssembly is how codecs come along, and nothing else's business"},
 	{"google.golang.org/protobuf/...", []string{"internal/formats/onnx", "internal/formats/onnx/onnxpb"}, true, "protobuf is ONNX's"},
 	{"github.com/nlpodyssey/gopickle/...", []string{"internal/formats/pth"}, false, "pickles are read where they are restricted"},
 	{"testing", []string{"internal/testassets", "internal/kernels/kerneltest"}, true, "it would add its flags to the product"},
