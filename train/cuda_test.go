@@ -6,9 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"stylenet/internal/devices"
+	"stylenet/internal/images"
+	"stylenet/internal/model"
+	"stylenet/internal/networks"
+	"stylenet/internal/scenes"
+	"stylenet/internal/stylize"
 )
 
 // onGPU makes device cuda:0 a GPU, or where none works the fake of one that
@@ -61,6 +67,7 @@ func TestTrainingOnGPU(t *testing.T) {
 		t.Errorf("no algorithms were measured: %v", err)
 	}
 	moves(t, w, "back", "cuda", "cpu", cpuBackend(t))
+	t.Run("stylizing", stylizes)
 }
 
 func cpuBackend(t *testing.T) string {
@@ -69,4 +76,41 @@ func cpuBackend(t *testing.T) string {
 	check(t, err)
 	defer d.Close()
 	return d.Info().Backend
+}
+
+// stylizes checks that pictures of one size are a recorded launch each, from the
+// third on, and come out as those of a network that runs once.
+func stylizes(t *testing.T) {
+	dev, err := devices.Open("cuda:0", devices.Options{Exact: true, Deterministic: true})
+	check(t, err)
+	defer func() { check(t, dev.Close()) }()
+	m := &model.Model{Network: networks.Johnson{Architecture: "c9s1-8,d16,R16,u8,c9s1-3", Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}}
+	net, err := m.Network.Build()
+	check(t, err)
+	m.Weights, err = net.Init(1)
+	check(t, err)
+	paint := func(s *stylize.Stylizer, seed uint64) []float32 {
+		t.Helper()
+		p, err := images.FromImage(scenes.Photo(seed, 36, 28))
+		check(t, err)
+		p, err = s.Picture(t.Context(), p, stylize.Options{Strength: 1})
+		check(t, err)
+		return p.Pix
+	}
+	var calls []int
+	s, err := stylize.Open(recording{dev, &calls}, m)
+	check(t, err)
+	for seed := range uint64(6) {
+		once, err := stylize.Open(dev, m)
+		check(t, err)
+		if want := paint(once, seed); !slices.Equal(paint(s, seed), want) {
+			t.Errorf("picture %d is another one when it is recorded", seed)
+		}
+		check(t, once.Close())
+	}
+	check(t, s.Close())
+	// Other pictures between them may have moved what kernels share.
+	if len(calls) != 1 || calls[0] > 3 {
+		t.Errorf("sequences were recorded whose launches were called %v times for 6 pictures", calls)
+	}
 }

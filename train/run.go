@@ -516,7 +516,7 @@ func (r *Run) forwardBackward(pixels []float32) error {
 // pass is what forwardBackward launches on the batch that is uploaded.
 func (r *Run) pass() error {
 	if r.targets != nil {
-		r.targets.Run()
+		r.targets.Launch()
 	}
 	if err := r.machine.Step(); err != nil {
 		return err

@@ -21,6 +21,7 @@ type Plan struct {
 	input   kernels.Array
 	outputs []kernels.Array
 	kernels []kernels.Kernel
+	run     kernels.Kernel // all of them; made by the first Run
 }
 
 // Compile binds a network to dev for n images of h×w pixels. The weights must
@@ -83,8 +84,22 @@ func (p *Plan) Input() kernels.Array { return p.input }
 // Output is the array of the i-th layer that Compile was told to keep.
 func (p *Plan) Output(i int) kernels.Array { return p.outputs[i] }
 
-// Run launches the network.
+// Run launches the network. A device that can records the launches in one of the
+// first runs, and runs them as a whole from then on: pictures of one size cost
+// one launch each.
 func (p *Plan) Run() {
+	if p.run == nil {
+		p.run = p.Launch
+		if r, ok := p.scope.(kernels.Recorder); ok {
+			p.run = r.Record(p.Launch)
+		}
+	}
+	p.run()
+}
+
+// Launch launches the network's kernels one by one, as part of what a caller
+// records as a whole.
+func (p *Plan) Launch() {
 	for _, k := range p.kernels {
 		k()
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -366,5 +367,53 @@ relu2_1 = relu(Conv(zero 1(pool1)))
 `
 	if got := listing(vgg, Fuse(vgg, keep...)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// recorder is a device that takes sequences of launches, and counts how often it
+// runs them.
+type recorder struct {
+	kernels.Device
+	given, called *int
+}
+
+func (r recorder) Scope() kernels.Device { return recorder{r.Device.Scope(), r.given, r.called} }
+
+func (r recorder) Record(sequence func()) kernels.Kernel {
+	*r.given++
+	return func() { *r.called++; sequence() }
+}
+
+// A plan is recorded as a whole where the device can, but not as a part of what
+// a caller records.
+func TestPlansAreRecorded(t *testing.T) {
+	f := newFixture(t, johnson(t, func(*networks.Johnson) {}), 24, 20)
+	want := f.run(t)[0]
+	given, called := 0, 0
+	f.dev = recorder{f.dev, &given, &called}
+	plan, err := Compile(f.dev, f.net, f.arrays, 1, f.h, f.w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plan.Close()
+	run := func(run func()) {
+		t.Helper()
+		if err := plan.Device().Upload(plan.Input(), f.picture); err != nil {
+			t.Fatal(err)
+		}
+		run()
+		if got := download(t, plan.Device(), plan.Output(0)); !slices.Equal(got, want) {
+			t.Error("a recorded plan gives another picture")
+		}
+	}
+	run(plan.Launch)
+	if given != 0 {
+		t.Error("kernels that were launched one by one were recorded")
+	}
+	for range 3 {
+		run(plan.Run)
+	}
+	if given != 1 || called != 3 {
+		t.Errorf("%d sequences were recorded and %d times called, not one and 3 times", given, called)
 	}
 }

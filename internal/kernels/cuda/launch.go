@@ -125,6 +125,10 @@ func (d *Device) Record(sequence func()) kernels.Kernel {
 		}
 	})
 	return func() {
+		if d.recording != nil { // it is part of another sequence
+			sequence()
+			return
+		}
 		runs++
 		if d.closed || d.engine.closed {
 			d.fail(errClosed)
