@@ -2,7 +2,7 @@
 //
 // It owns the decision, by the first bytes of a file and never by its name,
 // which codec reads it. It refuses the layout of each format, which its codec
-// owns (safetensors, pth), and what the tensors mean.
+// owns (safetensors, pth, onnx), and what the tensors mean.
 package formats
 
 import (
@@ -12,8 +12,10 @@ import (
 	"os"
 	"strings"
 
+	"stylenet/internal/formats/onnx"
 	"stylenet/internal/formats/pth"
 	"stylenet/internal/formats/safetensors"
+	"stylenet/internal/networks"
 	"stylenet/internal/weights"
 )
 
@@ -21,13 +23,19 @@ import (
 const (
 	Safetensors = "safetensors"
 	PyTorch     = "pytorch"
+	ONNX        = "onnx"
 )
 
 // File is the content of a model file.
 type File struct {
-	Format   string            // Safetensors or PyTorch
+	Format   string            // Safetensors, PyTorch or ONNX
 	Tensors  *weights.Set      // in the order of the file, as float32
 	Metadata map[string]string // nil where the format has none
+	// Network is what a file of ONNX holds besides tensors, which are its
+	// parameters then, and ONNX what else such a file says. Both are nil for
+	// formats of tensors alone.
+	Network *networks.Network
+	ONNX    *onnx.Info
 }
 
 // Open reads a whole model file. Every error names the path. A damaged file
@@ -68,6 +76,12 @@ func decode(r io.ReaderAt, size int64) (*File, error) {
 	case len(start) > 8 && start[8] == '{':
 		set, metadata, err := safetensors.Decode(r, size)
 		return &File{Format: Safetensors, Tensors: set, Metadata: metadata}, err
+	case onnx.Sniff(start, size):
+		m, err := onnx.Decode(r, size)
+		if err != nil {
+			return nil, err
+		}
+		return &File{Format: ONNX, Tensors: m.Weights, Metadata: m.Info.Properties, Network: m.Network, ONNX: &m.Info}, nil
 	}
 	return nil, &UnknownError{Hint: hint(start)}
 }
@@ -86,7 +100,7 @@ type UnknownError struct {
 }
 
 func (e *UnknownError) Error() string {
-	s := "unknown model format: " + Safetensors + " and " + PyTorch + " (.pth, .pt) files are known"
+	s := "unknown model format: " + Safetensors + ", " + PyTorch + " (.pth, .pt) and " + ONNX + " files are known"
 	if e.Hint != "" {
 		s += "; " + e.Hint
 	}

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"stylenet/internal/formats/onnx"
 	"stylenet/internal/formats/pth"
 	"stylenet/internal/formats/safetensors"
+	"stylenet/internal/networks"
 	"stylenet/internal/testassets"
 	"stylenet/internal/weights"
 )
@@ -60,10 +63,31 @@ func TestOpenPyTorch(t *testing.T) {
 	}
 }
 
+func TestOpenONNX(t *testing.T) {
+	net := &networks.Network{Channels: 3, Layers: []networks.Layer{{Name: "c", Op: networks.Conv{In: 3, Out: 3, Kernel: 1, Stride: 1}, Inputs: []int{networks.Input}}}}
+	set, err := net.Init(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := onnx.Encode(&b, net, set, onnx.Meta{Version: "1", Properties: map[string]string{"k": "v"}}); err != nil {
+		t.Fatal(err)
+	}
+	file, err := Open(write(t, "wrong-name.pth", b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file.Format != ONNX || file.Metadata["k"] != "v" || file.ONNX.Producer != "stylenet 1" || !reflect.DeepEqual(file.Network, net) || !reflect.DeepEqual(file.Tensors, set) {
+		t.Errorf("%+v", file)
+	}
+}
+
 func TestOpenAssets(t *testing.T) {
 	for path, format := range map[string]string{
 		"vgg19/vgg19-features.safetensors": Safetensors,
 		"models/pytorch-starry.pth":        PyTorch,
+		"models/candy.onnx":                ONNX,
+		"models/mosaic.onnx":               ONNX,
 	} {
 		file, err := Open(testassets.Path(t, path))
 		if err != nil {
@@ -77,21 +101,23 @@ func TestOpenAssets(t *testing.T) {
 func TestOpenErrors(t *testing.T) {
 	tar := make([]byte, 1024)
 	copy(tar[257:], "ustar")
-	unknown, format, unsupported, other := new(*UnknownError), new(*pth.FormatError), new(*pth.UnsupportedError), new(*safetensors.FormatError)
+	unknown, format, unsupported, other, onnxFormat := new(*UnknownError), new(*pth.FormatError), new(*pth.UnsupportedError), new(*safetensors.FormatError), new(*onnx.UnsupportedError)
 	for name, test := range map[string]struct {
 		content string
 		target  any
 		text    string
 	}{
-		"empty":        {"", unknown, "unknown model format: safetensors and pytorch (.pth, .pt) files are known; the file is empty"},
+		"empty":        {"", unknown, "unknown model format: safetensors, pytorch (.pth, .pt) and onnx files are known; the file is empty"},
 		"lfs":          {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", unknown, "this is a Git LFS pointer, not weights: run git lfs pull"},
 		"html":         {"\ufeff\n <!DOCTYPE html><html>", unknown, "this is a web page, not weights"},
 		"html in caps": {"<HTML>", unknown, "this is a web page, not weights"},
-		"text":         {"some notes", unknown, "safetensors and pytorch (.pth, .pt) files are known"},
-		"picture":      {"\x89PNG\r\n\x1a\n", unknown, "safetensors and pytorch (.pth, .pt) files are known"},
+		"text":         {"some notes", unknown, "safetensors, pytorch (.pth, .pt) and onnx files are known"},
+		"picture":      {"\x89PNG\r\n\x1a\n", unknown, "safetensors, pytorch (.pth, .pt) and onnx files are known"},
 		"zip":          {"PK\x03\x04", format, "truncated or damaged"},
 		"pickle":       {"\x80\x04K\x01.", format, "torch.save"},
 		"tar":          {string(tar), unsupported, "a tar file"},
+		"onnx":         {"\x08\x08\x12\x08stylenet\x3a\x02\x0a\x00", onnxFormat, "it takes 0 inputs"},
+		"saved model":  {"\x08\x01\x12\x04\x0a\x02\x0a\x00", unknown, "files are known"},
 		"safetensors":  {"\xff\x00\x00\x00\x00\x00\x00\x00{}", other, "the header claims 255 bytes, the file has 2"},
 	} {
 		path := write(t, "file", []byte(test.content))

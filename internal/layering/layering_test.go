@@ -48,11 +48,11 @@ var rules = []rule{
 	{"losses", []string{"internal/autodiff", "internal/inference", "internal/kernels", "internal/networks"}, "a loss is made of features on a device, wherever photos, paintings and weights come from"},
 	{"data", []string{"internal/atomicfile", "internal/images"}, "photos become batches of floats before anything learns from them"},
 
-	{"internal/formats", []string{"internal/formats/...", "internal/weights"}, "opening a file of weights needs no network"},
+	{"internal/formats", []string{"internal/formats/...", "internal/networks", "internal/weights"}, "a file of ONNX holds a network, which is handed on; nothing is built or run to open a file"},
 	{"internal/formats/floats", nil, "half and brain floats are numbers, and know no file"},
 	{"internal/formats/safetensors", []string{"internal/formats/floats", "internal/weights"}, "a codec turns bytes into named tensors, and gives them no meaning"},
 	{"internal/formats/pth", []string{"internal/formats/floats", "internal/weights"}, "a codec turns bytes into named tensors, and gives them no meaning"},
-	{"internal/formats/onnx", []string{"internal/formats/onnx/onnxpb", "internal/networks", "internal/weights"}, "ONNX holds layers too, and so this codec alone reads networks"},
+	{"internal/formats/onnx", []string{"internal/formats/floats", "internal/formats/onnx/onnxpb", "internal/networks", "internal/weights"}, "ONNX holds layers too, and so this codec alone reads networks"},
 	{"internal/formats/onnx/onnxpb", nil, "generated messages"},
 
 	{"internal/model", []string{"internal/atomicfile", "internal/formats/...", "internal/networks", "internal/weights"}, "a model file is read and written without running it"},

@@ -1,9 +1,12 @@
 // Package onnx writes networks as ONNX models (https://onnx.ai), which ONNX
-// Runtime and most other runtimes run without stylenet.
+// Runtime and most other runtimes run without stylenet, and reads models of
+// others as networks.
 //
-// It owns the translation of each kind of layer into ONNX operators, and the
-// border that lets a model take pictures of any size. It refuses reading
-// models, files by path, and choosing what a model's metadata say.
+// It owns the translation of each kind of layer into ONNX operators, the border
+// that lets a model take pictures of any size, and the compiling of a graph of
+// operators to layers, which happens once: no graph is run. It refuses
+// operators that no layer is made of, files by path, and choosing what a model's
+// metadata say.
 package onnx
 
 import (
