@@ -176,7 +176,7 @@ func TestCheck(t *testing.T) {
 		Formats:  map[string]int{"JPEG": 7, "PNG": 2},
 		Short:    Distribution{3, 45, 100},
 		Long:     Distribution{50, 57, 200},
-		Broken:   []Skipped{{"a/cut.jpg", ""}, {"b/text.png", "not a picture in a known format (known: JPEG, PNG, GIF, WebP, BMP, TIFF)"}},
+		Broken:   []Skipped{{"a/cut.jpg", ""}, {"b/text.png", "not a picture in a known format (known: JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF)"}},
 		TooSmall: []Skipped{{"b/tiny.png", "3×50 pixels are too small: the short side must be at least 32"}},
 	}
 	if r := got.Broken[0].Reason; !strings.HasPrefix(r, "broken JPEG picture: ") {

@@ -280,8 +280,8 @@ func embedded(g *ast.GenDecl, v *ast.ValueSpec) bool {
 	return false
 }
 
-// fixed reports whether an initial value is an error, a regular expression or
-// a literal.
+// fixed reports whether an initial value is an error, a regular expression, what
+// is made once when it is first asked for, or a literal.
 func fixed(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.CompositeLit:
@@ -292,7 +292,7 @@ func fixed(e ast.Expr) bool {
 			return false
 		}
 		pkg, ok := f.X.(*ast.Ident)
-		return ok && slices.Contains([]string{"errors.New", "regexp.MustCompile"}, pkg.Name+"."+f.Sel.Name)
+		return ok && slices.Contains([]string{"errors.New", "regexp.MustCompile", "sync.OnceValues"}, pkg.Name+"."+f.Sel.Name)
 	}
 	return false
 }

@@ -80,7 +80,9 @@ func compile(name string, file []byte) (m *module, err error) {
 var ErrUnable = errors.New("the codec cannot run")
 
 // errMemory says that a picture does not fit into the 4 GiB that a module has.
-var errMemory = fmt.Errorf("%w: the picture is too large for its memory of 4 GiB", ErrUnable)
+func errMemory() error {
+	return fmt.Errorf("%w: the picture is too large for its memory of 4 GiB", ErrUnable)
+}
 
 // run calls f with a new instance of the module, which has no part in any other
 // and writes nothing to the process's output.
@@ -125,14 +127,14 @@ func (i *instance) call(name string, args ...uint64) (uint32, error) {
 // alloc makes room for n bytes, which are zero.
 func (i *instance) alloc(n int64) (at uint32, err error) {
 	if n > math.MaxUint32 {
-		return 0, errMemory
+		return 0, errMemory()
 	}
 	if at, err = i.call("malloc", uint64(n)); err != nil {
 		return 0, err
 	}
 	b, ok := i.mod.Memory().Read(at, uint32(n))
 	if at == 0 || !ok {
-		return 0, errMemory
+		return 0, errMemory()
 	}
 	clear(b)
 	return at, nil
@@ -144,7 +146,7 @@ func (i *instance) put(b []byte) (at uint32, err error) {
 		return 0, err
 	}
 	if !i.mod.Memory().Write(at, b) {
-		return 0, errMemory
+		return 0, errMemory()
 	}
 	return at, nil
 }
@@ -323,7 +325,7 @@ func (i *instance) decodeAVIF(file []byte, maxPixels int64) (*AVIF, error) {
 	// well, but writes neither pixels nor a duration.
 	const none = math.MaxUint64
 	if !i.mod.Memory().WriteUint64Le(duration, none) {
-		return nil, errMemory
+		return nil, errMemory()
 	}
 	if err := decode(pixels, out); err != nil {
 		return nil, err
