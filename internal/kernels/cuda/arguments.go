@@ -41,6 +41,42 @@ type resampleArgs struct {
 	h, w, k        int32
 }
 
+type pointwiseArgs struct {
+	dst, a, b                ptr
+	d                        dims
+	function, channels, h, w int32
+	low, high                float32
+}
+
+type channel struct {
+	data                    ptr
+	groups, c, plain, whole int32
+}
+
+type arrangeArgs struct {
+	dst, from        ptr
+	d                dims
+	h, w, block, top int32
+}
+
+type betweenArgs struct {
+	dst, src, rows, cols ptr // rows and cols: of kernels.Tap
+	d                    dims
+	h, w                 int32
+}
+
+type windowArgs struct {
+	dst, src                                                  ptr
+	d                                                         dims
+	h, w, height, width, stride, top, left, average, countPad int32
+}
+
+type groupsArgs struct {
+	mean, invstd ptr
+	count        int64
+	size         int32
+}
+
 type finishArgs struct {
 	data, bias, moments ptr
 	d                   dims

@@ -137,6 +137,16 @@ func TestLayout(t *testing.T) {
 			large := kernels.Shape{N: s.N, C: s.C, H: 2 * s.H, W: 2 * s.W}
 			small := kernels.Shape{N: s.N, C: s.C, H: s.H / 2, W: s.W / 2}
 			bordered := kernels.Shape{N: s.N, C: s.C, H: s.H + 2, W: s.W + 2}
+			double := kernels.Arrangement{Block: 2}
+			for i := range 4 * channels {
+				double.From = append(double.From, 4*i%channels)
+			}
+			one, taps := b.array(kernels.Shape{N: s.N, C: 1, H: s.H, W: 1}, false), make([]kernels.Tap, s.H+s.W)
+			window := kernels.Window{Kind: kernels.AvgPool, Height: 2, Width: 3, Stride: 1, Pad: kernels.Padding{Bottom: 1, Left: 2}}
+			pixel := kernels.Shape{N: s.N, C: s.C, H: 1, W: 1}
+			all := kernels.Window{Height: s.H, Width: s.W, Stride: 1}
+			mean1 := all
+			mean1.Kind = kernels.AvgPool
 			big, little, frame := b.array(large, false), b.array(small, false), b.array(bordered, false)
 			for name, c := range map[string]struct {
 				shape kernels.Shape
@@ -162,6 +172,17 @@ func TestLayout(t *testing.T) {
 				"pad back": {s, func(y kernels.Array) (kernels.Kernel, error) {
 					return d.PadBackward(y, frame, kernels.PadReflect, kernels.Same(1))
 				}},
+				"clip": {s, func(y kernels.Array) (kernels.Kernel, error) {
+					return d.Pointwise(y, x, nil, kernels.Pointwise{Function: kernels.Clip, A: 1, B: 2})
+				}},
+				"plus": {s, func(y kernels.Array) (kernels.Kernel, error) {
+					return d.Pointwise(y, x, one, kernels.Pointwise{Function: kernels.Add})
+				}},
+				"arrange":   {large, func(y kernels.Array) (kernels.Kernel, error) { return d.Arrange(y, list(x), double) }},
+				"resample":  {s, func(y kernels.Array) (kernels.Kernel, error) { return d.Resample(y, x, taps[:s.H], taps[s.H:]) }},
+				"window":    {s, func(y kernels.Array) (kernels.Kernel, error) { return d.WindowPool(y, x, window) }},
+				"maximum":   {pixel, func(y kernels.Array) (kernels.Kernel, error) { return d.WindowPool(y, x, all) }},
+				"mean":      {pixel, func(y kernels.Array) (kernels.Kernel, error) { return d.WindowPool(y, x, mean1) }},
 				"gram back": {s, func(y kernels.Array) (kernels.Kernel, error) { return d.GramBackward(y, gram, x) }},
 				"mse back":  {s, func(y kernels.Array) (kernels.Kernel, error) { return d.MSEBackward(y, loss, x, g) }},
 				"tv back":   {s, func(y kernels.Array) (kernels.Kernel, error) { return d.TotalVariationBackward(y, loss, x) }},
@@ -234,6 +255,21 @@ func TestManyChannels(t *testing.T) {
 			},
 			func() (kernels.Kernel, error) { return d.BiasBackward(vector(), g) },
 			func() (kernels.Kernel, error) { return d.Pool(array(small, false, true), x, kernels.MaxPool) },
+			func() (kernels.Kernel, error) {
+				return d.Pointwise(maps(), x, g, kernels.Pointwise{Function: kernels.Subtract})
+			},
+			func() (kernels.Kernel, error) {
+				return d.WindowPool(array(kernels.Shape{N: s.N, C: s.C, H: 1, W: 1}, false, true), x,
+					kernels.Window{Kind: kernels.AvgPool, Height: s.H, Width: s.W, Stride: 1})
+			},
+			func() (kernels.Kernel, error) {
+				order := kernels.Arrangement{Block: 1}
+				for c := range s.C {
+					order.From = append(order.From, (c+s.C)%(2*s.C), (c*7+1)%(2*s.C))
+				}
+				order.From = order.From[:s.C]
+				return d.Arrange(maps(), list(x, g), order)
+			},
 			func() (kernels.Kernel, error) {
 				return d.TotalVariation(array(kernels.Scalar(), true, true), x)
 			},

@@ -728,6 +728,163 @@ template <class T> static __device__ void tanh(const tanh_args &a) {
 }
 BOTH(tanh, tanh_args)
 
+/* ---- forward alone ---- */
+
+enum { LEAKY_RELU, PRELU, SIGMOID, CLIP, ADD, SUBTRACT, MULTIPLY, DIVIDE };
+
+/* A function of a, or of a and b: slopes over the channels, or a map that is
+   repeated along its sides of length 1. A map with one channel is float. */
+struct pointwise_args {
+    void *dst;
+    const void *a, *b; /* b: or null */
+    dims d;
+    int function, channels, h, w; /* the sides of b */
+    float low, high;
+};
+static __device__ float function_of(const pointwise_args &a, float x, float y) {
+    switch (a.function) {
+    case LEAKY_RELU: return x < 0 ? x * a.low : x;
+    case PRELU: return x < 0 ? x * y : x;
+    case SIGMOID: return tanh_of(x * 0.5f) * 0.5f + 0.5f;
+    case CLIP: x = x < a.low ? a.low : x; return x > a.high ? a.high : x;
+    case ADD: return x + y;
+    case SUBTRACT: return x - y;
+    case MULTIPLY: return x * y;
+    default: return x / y;
+    }
+}
+template <class T> static __device__ void pointwise(const pointwise_args &a) {
+    each_pixel(a.d, [&](int n, int g, int y, int x, int p) {
+        const i64 pixels = (i64)a.d.h * a.d.w, of = (i64)a.h * a.w, q = (i64)(a.h == 1 ? 0 : y) * a.w + (a.w == 1 ? 0 : x);
+        v8 v = load8(at((const T *)a.a, a.d.groups, pixels, n, p, g)), u = all8(0);
+        if (a.function == PRELU)
+            u = channels8((const float *)a.b, g * 8, a.d.c, 0);
+        else if (a.b && a.channels == 1)
+            u = all8(value(at((const float *)a.b, 1, of, n, q, 0)));
+        else if (a.b)
+            u = load8(at((const T *)a.b, a.d.groups, of, n, q, g));
+        EACH8(j) v.f[j] = g * 8 + j < a.d.c ? function_of(a, v.f[j], u.f[j]) : 0;
+        store8(at((T *)a.dst, a.d.groups, pixels, n, p, g), v);
+    });
+}
+BOTH(pointwise, pointwise_args)
+
+/* Where a channel lies. plain maps are float. whole: those of the group of dst
+   that begins here are a group of one map of the element of dst. */
+struct channel {
+    const void *map;
+    int groups, c, plain, whole;
+};
+struct arrange_args {
+    void *dst;
+    const channel *from; /* of the pixels of a square, for each all channels of dst */
+    dims d;
+    int h, w, block, top; /* h, w: of the sources */
+};
+template <class T> static __device__ void arrange(const arrange_args &a) {
+    each_pixel(a.d, [&](int n, int g, int y, int x, int p) {
+        const int row = y + a.top;
+        const channel *of = a.from + (i64)(row % a.block * a.block + x % a.block) * a.d.c + g * 8;
+        const i64 pixels = (i64)a.h * a.w, pixel = (i64)(row / a.block) * a.w + x / a.block;
+        v8 v = all8(0);
+        if (of->whole)
+            v = load8(at((const T *)of->map, of->groups, pixels, n, pixel, of->c / 8));
+        EACH8(j) {
+            if (g * 8 + j >= a.d.c)
+                v.f[j] = 0;
+            else if (!of->whole) {
+                const i64 i = (n * pixels + pixel) * of[j].groups * 8 + of[j].c;
+                v.f[j] = of[j].plain ? value((const float *)of[j].map + i) : value((const bf16 *)of[j].map + i);
+            }
+        }
+        store8(at((T *)a.dst, a.d.groups, (i64)a.d.h * a.d.w, n, p, g), v);
+    });
+}
+BOTH(arrange, arrange_args)
+
+/* (1 - w) of row or column a and w of b. */
+struct tap {
+    int a, b;
+    float w;
+};
+struct between_args {
+    void *dst;
+    const void *src;
+    const tap *rows, *cols;
+    dims d;
+    int h, w; /* of src */
+};
+template <class T> static __device__ void between(const between_args &a) {
+    each_pixel(a.d, [&](int n, int g, int y, int x, int p) {
+        const tap r = a.rows[y], c = a.cols[x];
+        v8 sum = all8(0);
+        UNROLL for (int k = 0; k < 4; k++) {
+            const float w = (k & 2 ? r.w : 1 - r.w) * (k & 1 ? c.w : 1 - c.w);
+            if (w == 0) continue;
+            const v8 v = load8(at((const T *)a.src, a.d.groups, (i64)a.h * a.w, n, (i64)(k & 2 ? r.b : r.a) * a.w + (k & 1 ? c.b : c.a), g));
+            EACH8(j) sum.f[j] += w * v.f[j];
+        }
+        store8(at((T *)a.dst, a.d.groups, (i64)a.d.h * a.d.w, n, p, g), sum);
+    });
+}
+BOTH(between, between_args)
+
+/* The maximum or the average of each window, of the pixels that are there. */
+struct window_args {
+    void *dst;
+    const void *src;
+    dims d;
+    int h, w; /* of src */
+    int height, width, stride, top, left, average, count_pad;
+};
+template <class T> static __device__ void window(const window_args &a) {
+    each_pixel(a.d, [&](int n, int g, int y, int x, int p) {
+        const int above = y * a.stride - a.top, before = x * a.stride - a.left;
+        const int y0 = above < 0 ? 0 : above, y1 = above + a.height < a.h ? above + a.height : a.h;
+        const int x0 = before < 0 ? 0 : before, x1 = before + a.width < a.w ? before + a.width : a.w;
+        v8 most = load8(at((const T *)a.src, a.d.groups, (i64)a.h * a.w, n, (i64)y0 * a.w + x0, g)), sum = all8(0);
+        for (int iy = y0; iy < y1; iy++) {
+            v8 line = all8(0);
+            for (int ix = x0; ix < x1; ix++) {
+                const v8 v = load8(at((const T *)a.src, a.d.groups, (i64)a.h * a.w, n, (i64)iy * a.w + ix, g));
+                EACH8(j) {
+                    line.f[j] += v.f[j];
+                    most.f[j] = most.f[j] < v.f[j] || v.f[j] != v.f[j] ? v.f[j] : most.f[j];
+                }
+            }
+            EACH8(j) sum.f[j] += line.f[j];
+        }
+        const float count = (float)(a.count_pad ? a.height * a.width : (y1 - y0) * (x1 - x0));
+        EACH8(j) most.f[j] = a.average ? sum.f[j] / count : most.f[j];
+        store8(at((T *)a.dst, a.d.groups, (i64)a.d.h * a.d.w, n, p, g), most);
+    });
+}
+BOTH(window, window_args)
+
+/* The statistics of `count` groups of `size` channels, around the first one's
+   mean: those of the channels, and of their means. */
+struct groups_args {
+    float *mean, *invstd;
+    i64 count;
+    int size;
+};
+static __device__ void groups(const groups_args &a) {
+    each(a.count, [&](i64 i) {
+        float *mean = a.mean + i * a.size, *invstd = a.invstd + i * a.size;
+        const float first = mean[0];
+        float centre = 0, variance = 0; /* variance: with epsilon */
+        for (int c = 0; c < a.size; c++) centre += mean[c] - first;
+        centre /= a.size;
+        for (int c = 0; c < a.size; c++) {
+            const float apart = mean[c] - first - centre;
+            variance += 1 / (invstd[c] * invstd[c]) + apart * apart;
+        }
+        const float inverse = 1 / root(variance / a.size);
+        for (int c = 0; c < a.size; c++) mean[c] = first + centre, invstd[c] = inverse;
+    });
+}
+KERNEL(groups_f32, groups_args, groups(a))
+
 enum { TERMS = 8 };
 struct sum_args {
     void *dst;
