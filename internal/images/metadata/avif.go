@@ -237,7 +237,11 @@ func eachExtent(iloc []byte, f func(extent)) {
 		}
 		c.uint(2) // the file that it lies in: this one
 		base := c.uint(baseSize)
-		for k := c.uint(2); k > 0 && !c.bad; k-- {
+		k := c.uint(2)
+		if indexSize+offsetSize+lengthSize == 0 {
+			k = min(k, 1) // the file has no bytes for more
+		}
+		for ; k > 0 && !c.bad; k-- {
 			c.uint(indexSize)
 			offset := c.uint(offsetSize)
 			e.length = c.uint(lengthSize)
