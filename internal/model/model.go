@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"stylenet/internal/atomicfile"
@@ -47,10 +48,10 @@ type Model struct {
 	Version string
 }
 
-// Open reads a model file: a native one, or the weights of the PyTorch
-// example's TransformerNet, as .pth or .safetensors, with any widths, kernel
-// sizes and number of residual blocks. Such a file does not tell padding and
-// output; they are taken to be the example's, reflect and linear.
+// Open reads a model file: a native one, a network as ONNX, or the weights of
+// the PyTorch example's TransformerNet, as .pth or .safetensors, with any widths,
+// kernel sizes and number of residual blocks. Weights alone do not tell padding
+// and output; they are taken to be the example's, reflect and linear.
 //
 // Errors name the file. A file that holds something else, does not fit its
 // architecture or carries a value that is not finite is refused.
@@ -59,11 +60,29 @@ func Open(path string) (*Model, error) {
 	if err != nil {
 		return nil, err // names the path
 	}
-	m, err := FromTensors(file.Tensors, file.Metadata)
+	var m *Model
+	if file.Network != nil {
+		m, err = fromNetwork(file.Network, file.Tensors, file.Metadata)
+	} else {
+		m, err = FromTensors(file.Tensors, file.Metadata)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
+}
+
+// fromNetwork makes a model of a file that holds a network. Where that is the
+// one that the metadata describe, as in files of our own, the description is
+// kept: it is shorter, and can be trained.
+func fromNetwork(net *networks.Network, set *weights.Set, meta map[string]string) (*Model, error) {
+	m := &Model{Network: net, Weights: set, Recipe: meta[keyRecipe], VGG: meta[keyVGG], Version: meta[keyVersion]}
+	if described, err := networks.ParseDesign([]byte(meta[keyNetwork])); err == nil {
+		if same, err := described.Build(); err == nil && reflect.DeepEqual(same, net) {
+			m.Network = described
+		}
+	}
+	return m, m.Check()
 }
 
 // FromTensors makes a model of what a file holds: the tensors, which it shares

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"stylenet/internal/formats"
+	"stylenet/internal/formats/onnx"
 	"stylenet/internal/formats/safetensors"
 	"stylenet/internal/networks"
 	"stylenet/internal/testassets"
@@ -255,5 +256,68 @@ func TestSaveRefusesBrokenModels(t *testing.T) {
 	}
 	if got, err := Open(path); err != nil || !reflect.DeepEqual(got, good) {
 		t.Errorf("the file that was there is %+v, %v", got, err)
+	}
+}
+
+// A model that was written as ONNX comes back as it was; where the metadata
+// describe another network than the file holds, the file's is taken.
+func TestOpenONNX(t *testing.T) {
+	m := initialised(t, networks.Johnson{Architecture: "c9s1-4,d6,R6,u4,c9s1-3", Padding: "reflect-start", Norm: "instance", Upsample: "transposed",
+		Output: "tanh", OutputScale: 150, OutputOffset: 127.5})
+	m.Recipe, m.VGG, m.Version = `{"steps":3}`, "random (seed 1)", "0.1.0"
+	net, err := m.Network.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := onnx.Meta{Version: m.Version}
+	if meta.Multiple, meta.Least, err = net.Multiple(); err != nil {
+		t.Fatal(err)
+	}
+	if meta.Properties, err = m.Metadata(); err != nil {
+		t.Fatal(err)
+	}
+	open := func() *Model {
+		path := filepath.Join(t.TempDir(), "m.onnx")
+		var raw bytes.Buffer
+		if err := onnx.Encode(&raw, net, m.Weights, meta); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, raw.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := open(); !reflect.DeepEqual(got, m) {
+		t.Errorf("%+v became %+v", m, got)
+	}
+	for _, described := range []string{`{"architecture":"c9s1-3","padding":"zero","norm":"instance","upsample":"nearest","output":"linear"}`, "{", ""} {
+		meta.Properties["stylenet.network"] = described
+		want := *m
+		want.Network = net
+		if got := open(); !reflect.DeepEqual(got, &want) {
+			t.Errorf("described as %q: %+v", described, got)
+		}
+	}
+}
+
+// The published conversions of jcjohnson's models are of his architecture.
+func TestOpenPublishedONNX(t *testing.T) {
+	for _, name := range []string{"candy", "mosaic"} {
+		m, err := Open(testassets.Path(t, "models/"+name+".onnx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		net, err := m.Network.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		multiple, least, err := net.Multiple()
+		if err != nil || multiple != 4 || least != 44 || len(net.Layers) != 55 || m.Weights.Elements() != 424899 {
+			t.Errorf("%s: %d layers, %d weights, multiple %d, least %d, %v", name, len(net.Layers), m.Weights.Elements(), multiple, least, err)
+		}
 	}
 }
