@@ -83,13 +83,15 @@ func (d Decoder) OpenSource(path string, buf *bytes.Buffer) (*Source, error) {
 // ReadSource reads a stream to its end through buf, as OpenSource does a file.
 func (d Decoder) ReadSource(r io.Reader, buf *bytes.Buffer) (*Source, error) {
 	buf.Reset()
-	if err := readAll(buf, r); err != nil {
+	if err := ReadAll(buf, r); err != nil {
 		return nil, err
 	}
 	return d.Source(buf.Bytes())
 }
 
-func readAll(buf *bytes.Buffer, r io.Reader) error {
+// ReadAll appends a stream, such as standard input, to buf. More than any picture
+// file has is an *UnsupportedError.
+func ReadAll(buf *bytes.Buffer, r io.Reader) error {
 	n, err := buf.ReadFrom(io.LimitReader(r, maxFileBytes+1))
 	if err != nil {
 		return err
@@ -124,34 +126,14 @@ type Source struct {
 // whose variant cannot be read, and a picture over the limit are an
 // *UnsupportedError.
 func (d Decoder) Source(data []byte) (s *Source, err error) {
-	f := sniff(data)
-	if f == nil {
-		if len(data) == 0 {
-			return nil, &FormatError{Err: errors.New("the file is empty")}
-		}
-		return nil, &UnsupportedError{"not a picture in a known format (known: " + strings.Join(Formats(), ", ") + ")"}
-	}
-	// The decoders are other people's code and eat hostile files; one such
-	// file must not end a training run of days.
-	defer func() {
-		if r := recover(); r != nil {
-			s, err = nil, &FormatError{f.name, fmt.Errorf("the decoder failed: %v", r)}
-		}
-	}()
-
-	cfg, err := f.config(data)
+	f, err := known(data)
 	if err != nil {
-		return nil, f.wrap(err)
+		return nil, err
 	}
-	if cfg.Width <= 0 || cfg.Height <= 0 {
-		return nil, &FormatError{f.name, fmt.Errorf("its size is %d×%d", cfg.Width, cfg.Height)}
-	}
-	limit := d.MaxPixels
-	if limit <= 0 {
-		limit = DefaultMaxPixels
-	}
-	if int64(cfg.Height) > limit/int64(cfg.Width) {
-		return nil, &UnsupportedError{fmt.Sprintf("%d×%d pixels are more than the limit of %d", cfg.Width, cfg.Height, limit)}
+	defer f.rescue(&err)
+	cfg, err := d.header(f, data)
+	if err != nil {
+		return nil, err
 	}
 	img, err := f.decode(data)
 	if err != nil {
@@ -165,9 +147,66 @@ func (d Decoder) Source(data []byte) (s *Source, err error) {
 	return s, nil
 }
 
+// Header reads what the beginning of a file says: the size of the picture as it
+// is stored, which may be turned, and the memory that its decoded pixels take at
+// most, in bytes. Errors are those of Source.
+func (d Decoder) Header(data []byte) (w, h int, bytes int64, err error) {
+	f, err := known(data)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer f.rescue(&err)
+	cfg, err := d.header(f, data)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	return cfg.Width, cfg.Height, int64(modelDepth(cfg.ColorModel)) / 2 * int64(cfg.Width) * int64(cfg.Height), nil
+}
+
+// known finds the format of a file.
+func known(data []byte) (*format, error) {
+	f := sniff(data)
+	switch {
+	case f != nil:
+		return f, nil
+	case len(data) == 0:
+		return nil, &FormatError{Err: errors.New("the file is empty")}
+	}
+	return nil, &UnsupportedError{"not a picture in a known format (known: " + strings.Join(Formats(), ", ") + ")"}
+}
+
+// rescue makes a panic an error: the decoders are other people's code and eat
+// hostile files, and one such file must not end a training run of days.
+func (f *format) rescue(err *error) {
+	if r := recover(); r != nil {
+		*err = &FormatError{f.name, fmt.Errorf("the decoder failed: %v", r)}
+	}
+}
+
+// header reads a file's beginning, and refuses sizes that cannot be.
+func (d Decoder) header(f *format, data []byte) (image.Config, error) {
+	cfg, err := f.config(data)
+	if err != nil {
+		return cfg, f.wrap(err)
+	}
+	if cfg.Width <= 0 || cfg.Height <= 0 {
+		return cfg, &FormatError{f.name, fmt.Errorf("its size is %d×%d", cfg.Width, cfg.Height)}
+	}
+	limit := d.MaxPixels
+	if limit <= 0 {
+		limit = DefaultMaxPixels
+	}
+	if int64(cfg.Height) > limit/int64(cfg.Width) {
+		return cfg, &UnsupportedError{fmt.Sprintf("%d×%d pixels are more than the limit of %d", cfg.Width, cfg.Height, limit)}
+	}
+	return cfg, nil
+}
+
 // depthOf is the bits a sample of a decoded picture: 8 or 16.
-func depthOf(img image.Image) int {
-	switch img.ColorModel() {
+func depthOf(img image.Image) int { return modelDepth(img.ColorModel()) }
+
+func modelDepth(m color.Model) int {
+	switch m {
 	case color.Gray16Model, color.RGBA64Model, color.NRGBA64Model:
 		return 16
 	}
