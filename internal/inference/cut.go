@@ -95,7 +95,7 @@ func (b *binder) geometry(given map[int]rows, pieces []piece) string {
 			fmt.Fprintln(&key, have[r.From].count(), r.strip(p.reads(p.out, h), have[r.From]).Pad)
 			switch op := p.Layer.Op.(type) {
 			case networks.Resize:
-				fmt.Fprintln(&key, p.rowTaps(op, h, have[r.From]))
+				fmt.Fprintln(&key, taps(op, h, p.out, have[r.From].from))
 			case networks.WindowPool:
 				fmt.Fprintln(&key, max(0, -windows(op, p.out).from))
 			}

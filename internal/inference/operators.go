@@ -31,7 +31,7 @@ func (b *binder) operator(dev kernels.Device, p piece, dst kernels.Array, srcs [
 		return dev.Arrange(dst, srcs, kernels.Arrangement{From: squares(op, dst.Shape().C), Block: op.Block, Top: p.offset(have)})
 	case networks.Resize:
 		source := b.size(p.Reads[0].From)
-		return dev.Resample(dst, srcs[0], p.rowTaps(op, source.H, have), taps(op, source.W))
+		return dev.Resample(dst, srcs[0], taps(op, source.H, p.out, have.from), taps(op, source.W, rows{0, dst.Shape().W}, 0))
 	case networks.WindowPool:
 		return dev.WindowPool(dst, srcs[0], p.window(op, srcs[0].Shape()))
 	}
@@ -85,22 +85,13 @@ func squares(op networks.DepthToSpace, channels int) []int {
 	return list
 }
 
-// taps are those of n pixels that are resized.
-func taps(op networks.Resize, n int) []kernels.Tap {
-	first, second, weight := op.Taps(n)
-	list := make([]kernels.Tap, len(first))
+// taps are those of the pixels out of a row of n that is resized, counted from
+// the pixel `from` on.
+func taps(op networks.Resize, n int, out rows, from int) []kernels.Tap {
+	list := make([]kernels.Tap, out.count())
 	for i := range list {
-		list[i] = kernels.Tap{A: int32(first[i]), B: int32(second[i]), W: weight[i]}
-	}
-	return list
-}
-
-// rowTaps are those of a piece's rows, of the rows have of a source of h rows.
-func (p piece) rowTaps(op networks.Resize, h int, have rows) []kernels.Tap {
-	list := taps(op, h)[p.out.from:p.out.to]
-	for i := range list {
-		list[i].A -= int32(have.from)
-		list[i].B -= int32(have.from)
+		first, second, weight := op.Tap(out.from+i, n)
+		list[i] = kernels.Tap{A: int32(first - from), B: int32(second - from), W: weight}
 	}
 	return list
 }

@@ -37,11 +37,9 @@ func (s *Fused) reads(out rows, h int) rows {
 	case networks.DepthToSpace:
 		return rows{out.from / op.Block, ceilDiv(out.to, op.Block)}
 	case networks.Resize:
-		seen := rows{h, 0}
-		for _, t := range taps(op, h)[out.from:out.to] {
-			seen = rows{min(seen.from, int(min(t.A, t.B))), max(seen.to, int(max(t.A, t.B))+1)}
-		}
-		return seen
+		from, _, _ := op.Tap(out.from, h)
+		_, to, _ := op.Tap(out.to-1, h)
+		return rows{from, to + 1}
 	case networks.WindowPool:
 		if op.Global {
 			return rows{0, h}

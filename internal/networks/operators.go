@@ -154,24 +154,28 @@ func (r Resize) shape(in []Size) (Size, error) {
 
 func (r Resize) side(n int) int { return int(math.Floor(float64(n) * r.Scale)) }
 
-// Taps says from where n pixels in a row get the values of the scaled row: the
-// i-th is (1−weight[i])·pixel[first[i]] + weight[i]·pixel[second[i]].
+// Taps says from where n pixels in a row get the values of the scaled row: Tap
+// of each.
 func (r Resize) Taps(n int) (first, second []int, weight []float32) {
 	out := r.side(n)
 	first, second, weight = make([]int, out), make([]int, out), make([]float32, out)
 	for i := range out {
-		x := r.source(i, n, out)
-		if !r.Linear {
-			first[i] = min(max(r.round(x), 0), n-1)
-			second[i] = first[i]
-			continue
-		}
-		x = min(max(x, 0), float64(n-1))
-		first[i] = int(x)
-		second[i] = min(first[i]+1, n-1)
-		weight[i] = float32(x - float64(first[i]))
+		first[i], second[i], weight[i] = r.Tap(i, n)
 	}
 	return first, second, weight
+}
+
+// Tap says from where the i-th pixel of a row of n that is scaled gets its value,
+// (1−weight)·pixel[first] + weight·pixel[second]. Neither index falls as i grows.
+func (r Resize) Tap(i, n int) (first, second int, weight float32) {
+	x := r.source(i, n, r.side(n))
+	if !r.Linear {
+		first = min(max(r.round(x), 0), n-1)
+		return first, first, 0
+	}
+	x = min(max(x, 0), float64(n-1))
+	first = int(x)
+	return first, min(first+1, n-1), float32(x - float64(first))
 }
 
 // source is where the i-th of out pixels lies among n.
