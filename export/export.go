@@ -111,7 +111,7 @@ func writeONNX(w io.Writer, m *Model) error {
 	properties["Image.BitmapPixelFormat"] = "Rgb8"
 	properties["Image.ColorSpaceGamma"] = "SRGB"
 	properties["Image.NominalPixelRange"] = "NominalRange_0_255"
-	return onnx.Encode(w, net, m.Weights, onnx.Meta{
+	return onnx.Encode(w, net, m.Weights, onnx.Options{
 		Doc: fmt.Sprintf("Style transfer network %s (Johnson et al. 2016). Input and output are RGB planes from 0 to 255 of any size; clamp the output to 0 to 255.",
 			m.Network),
 		Version:    m.Version,

@@ -70,7 +70,7 @@ func TestOpenONNX(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := onnx.Encode(&b, net, set, onnx.Meta{Version: "1", Properties: map[string]string{"k": "v"}}); err != nil {
+	if err := onnx.Encode(&b, net, set, onnx.Options{Version: "1", Properties: map[string]string{"k": "v"}}); err != nil {
 		t.Fatal(err)
 	}
 	file, err := Open(write(t, "wrong-name.pth", b.Bytes()))

@@ -39,7 +39,7 @@ func TestDecodeOwn(t *testing.T) {
 	}
 	for name, net := range nets {
 		set := randomWeights(t, net)
-		meta := Meta{Doc: "doc", Version: "1.2", Properties: map[string]string{"k": "v"}}
+		meta := Options{Doc: "doc", Version: "1.2", Properties: map[string]string{"k": "v"}}
 		multiples := []int{0}
 		if m, least, err := net.Multiple(); err == nil {
 			multiples = append(multiples, m)
@@ -65,7 +65,7 @@ func TestDecodeOwn(t *testing.T) {
 				t.Errorf("%s: other weights", name)
 			}
 			want := Info{
-				IR: irVersion, Opset: opset, Producer: "stylenet 1.2", Graph: "network", Doc: "doc", Properties: meta.Properties,
+				IR: irVersion, Opset: MinOpset, Producer: "stylenet 1.2", Graph: "network", Doc: "doc", Properties: meta.Properties,
 				Input:    Port{"input", "float", fmt.Sprintf("batch×%d×height×width", net.Channels), "NCHW"},
 				Multiple: max(meta.Multiple, 1),
 			}
@@ -98,6 +98,14 @@ func sketch(nodes ...*onnxpb.NodeProto) *onnxpb.ModelProto {
 			},
 		},
 	}
+}
+
+// pictures describes a batch of feature maps whose sides are free.
+func pictures(name string, channels int, sides ...string) *onnxpb.ValueInfoProto {
+	v := Options{}.pictures(name, "", networks.Size{C: channels})
+	shape := v.GetType().GetTensorType().GetShape()
+	shape.Dim = shape.Dim[:2+len(sides)]
+	return v
 }
 
 func number(name string, values ...float32) *onnxpb.TensorProto {

@@ -17,10 +17,10 @@ import (
 )
 
 // encode writes and parses back.
-func encode(t *testing.T, net *networks.Network, set *weights.Set, meta Meta) *onnxpb.ModelProto {
+func encode(t *testing.T, net *networks.Network, set *weights.Set, o Options) *onnxpb.ModelProto {
 	t.Helper()
 	var out bytes.Buffer
-	if err := Encode(&out, net, set, meta); err != nil {
+	if err := Encode(&out, net, set, o); err != nil {
 		t.Fatal(err)
 	}
 	m := &onnxpb.ModelProto{}
@@ -72,7 +72,7 @@ func buildSmall(t *testing.T, name string) (*networks.Network, *weights.Set) {
 
 func TestHeader(t *testing.T) {
 	net, set := buildSmall(t, "reflect")
-	m := encode(t, net, set, Meta{
+	m := encode(t, net, set, Options{
 		Doc: "what it is", Version: "1.2", Multiple: 4, Least: 20,
 		Properties: map[string]string{"z": "last", "a": "first", "m": "é"},
 	})
@@ -102,7 +102,7 @@ func TestHeader(t *testing.T) {
 // graph holds no other floats than the scales of the upsamplings.
 func TestInitializers(t *testing.T) {
 	net, set := buildSmall(t, "reflect")
-	m := encode(t, net, set, Meta{Multiple: 4})
+	m := encode(t, net, set, Options{Multiple: 4})
 	for _, p := range net.Params() {
 		i := initializer(t, m, p.Name)
 		want, err := binary.Append(nil, binary.LittleEndian, set.Get(p.Name).Data)
@@ -130,7 +130,7 @@ func TestInitializers(t *testing.T) {
 
 func TestNodes(t *testing.T) {
 	net, set := buildSmall(t, "reflect")
-	m := encode(t, net, set, Meta{Multiple: 4, Least: 20})
+	m := encode(t, net, set, Options{Multiple: 4, Least: 20})
 	conv := node(t, m, "conv2.conv2d")
 	if !slices.Equal(conv.Input, []string{"conv2.pad_output", "conv2.conv2d.weight", "conv2.conv2d.bias"}) ||
 		!slices.Equal(attribute(conv, "strides").Ints, []int64{2, 2}) || !slices.Equal(attribute(conv, "pads").Ints, []int64{0, 0, 0, 0}) ||
@@ -170,7 +170,7 @@ func TestNodes(t *testing.T) {
 	}
 
 	net, set = buildSmall(t, "start")
-	m = encode(t, net, set, Meta{})
+	m = encode(t, net, set, Options{})
 	transposed := node(t, m, "deconv1.conv2d")
 	if transposed.GetOpType() != "ConvTranspose" || !slices.Equal(attribute(transposed, "pads").Ints, []int64{1, 1, 1, 1}) ||
 		!slices.Equal(attribute(transposed, "output_padding").Ints, []int64{1, 1}) || !slices.Equal(attribute(transposed, "strides").Ints, []int64{2, 2}) {
@@ -193,7 +193,7 @@ func TestNodes(t *testing.T) {
 	}
 
 	net, set = buildSmall(t, "zero")
-	norm = node(t, encode(t, net, set, Meta{}), "bn1")
+	norm = node(t, encode(t, net, set, Options{}), "bn1")
 	if norm.GetOpType() != "BatchNormalization" || !slices.Equal(norm.Input[1:], []string{"bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var"}) {
 		t.Errorf("bn1 is %v", norm)
 	}
@@ -212,49 +212,76 @@ func integers(t *testing.T, m *onnxpb.ModelProto, name string) []int64 {
 // ONNX wants every value to be defined once and before its use.
 func TestValuesAreDefinedOnceBeforeUse(t *testing.T) {
 	for name := range johnsons() {
-		for _, multiple := range []int{0, 4} {
-			net, set := buildSmall(t, name)
-			m := encode(t, net, set, Meta{Multiple: multiple})
-			known := map[string]bool{"": true, "input": true}
-			define := func(value string) {
-				if known[value] {
-					t.Errorf("%s: %q is defined twice", name, value)
-				}
-				known[value] = true
-			}
-			for _, i := range m.Graph.Initializer {
-				define(i.GetName())
-			}
-			nodes := map[string]bool{}
-			for _, n := range m.Graph.Node {
-				for _, in := range n.Input {
-					if !known[in] {
-						t.Errorf("%s: node %s reads %q before it is defined", name, n.GetName(), in)
-					}
-				}
-				define(n.Output[0])
-				if nodes[n.GetName()] {
-					t.Errorf("%s: two nodes %q", name, n.GetName())
-				}
-				nodes[n.GetName()] = true
-			}
-			if !known["output"] {
-				t.Errorf("%s: no output", name)
+		net, set := buildSmall(t, name)
+		for _, o := range []Options{
+			{}, {Multiple: 4}, {Multiple: 4, Bytes: true}, {Multiple: 4, Width: 17, Height: 30, Bytes: true}, {Multiple: 4, Width: 64, Height: 64},
+			{Multiple: 4, Precision: Float16}, {Precision: Float16, Bytes: true},
+		} {
+			definedOnce(t, name, encode(t, net, set, o))
+		}
+		if maps, _ := Quantized(net); len(maps) > 0 {
+			definedOnce(t, name, encode(t, net, set, Options{Multiple: 4, Precision: Int8, Ranges: someRanges(net)}))
+		}
+	}
+	net := operators()
+	definedOnce(t, "operators", encode(t, net, randomWeights(t, net), Options{}))
+}
+
+// someRanges gives all values the same range, which is not that of a picture.
+func someRanges(net *networks.Network) *Ranges {
+	r := &Ranges{map[int]Range{}, map[int][]Range{}}
+	maps, channels := Quantized(net)
+	for _, i := range maps {
+		r.Maps[i] = Range{-1, 3}
+	}
+	for _, i := range channels {
+		for c := range net.Layers[i].Op.(networks.Conv).Out {
+			r.Channels[i] = append(r.Channels[i], Range{-1 - float32(c), 1})
+		}
+	}
+	return r
+}
+
+func definedOnce(t *testing.T, name string, m *onnxpb.ModelProto) {
+	t.Helper()
+	known := map[string]bool{"": true, "input": true}
+	define := func(value string) {
+		if known[value] {
+			t.Errorf("%s: %q is defined twice", name, value)
+		}
+		known[value] = true
+	}
+	for _, i := range m.Graph.Initializer {
+		define(i.GetName())
+	}
+	nodes := map[string]bool{}
+	for _, n := range m.Graph.Node {
+		for _, in := range n.Input {
+			if !known[in] {
+				t.Errorf("%s: node %s reads %q before it is defined", name, n.GetName(), in)
 			}
 		}
+		define(n.Output[0])
+		if nodes[n.GetName()] {
+			t.Errorf("%s: two nodes %q", name, n.GetName())
+		}
+		nodes[n.GetName()] = true
+	}
+	if !known["output"] {
+		t.Errorf("%s: no output", name)
 	}
 }
 
 func TestDeterministic(t *testing.T) {
 	net, set := buildSmall(t, "start")
-	meta := Meta{Multiple: 2, Least: 4, Properties: map[string]string{"a": "1", "b": "2", "c": "3", "d": "4", "e": "5"}}
+	o := Options{Multiple: 2, Least: 4, Properties: map[string]string{"a": "1", "b": "2", "c": "3", "d": "4", "e": "5"}}
 	var first bytes.Buffer
-	if err := Encode(&first, net, set, meta); err != nil {
+	if err := Encode(&first, net, set, o); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
 		var again bytes.Buffer
-		if err := Encode(&again, net, set.Clone(), meta); err != nil {
+		if err := Encode(&again, net, set.Clone(), o); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(first.Bytes(), again.Bytes()) {
@@ -271,7 +298,7 @@ func (failingWriter) Write([]byte) (int, error) { return 0, errDisk }
 
 func TestErrors(t *testing.T) {
 	net, set := buildSmall(t, "reflect")
-	if err := Encode(failingWriter{}, net, set, Meta{}); !errors.Is(err, errDisk) {
+	if err := Encode(failingWriter{}, net, set, Options{}); !errors.Is(err, errDisk) {
 		t.Errorf("a failing writer gives %v", err)
 	}
 	one := func(op networks.Op) *networks.Network {
@@ -280,17 +307,25 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		net  *networks.Network
 		set  *weights.Set
-		meta Meta
+		o    Options
 		want string
 	}{
-		{net, &weights.Set{}, Meta{}, `onnx: tensor "conv1.conv2d.weight" is missing`},
-		{&networks.Network{Channels: 3}, &weights.Set{}, Meta{}, "onnx: the network has no layers"},
-		{net, set, Meta{Multiple: -1}, "must not be negative"},
-		{one(networks.Upsample{Factor: 2}), &weights.Set{}, Meta{Multiple: 4}, "a picture of 4096×4096 comes out as 8192×8192"},
-		{one(networks.Pad{Mode: "mirror"}), &weights.Set{}, Meta{}, `onnx: layer only: unknown padding mode "mirror"`},
+		{net, &weights.Set{}, Options{}, `onnx: tensor "conv1.conv2d.weight" is missing`},
+		{&networks.Network{Channels: 3}, &weights.Set{}, Options{}, "onnx: the network has no layers"},
+		{net, set, Options{Multiple: -1}, "must not be negative"},
+		{net, set, Options{Width: 3}, "a size of 3×0"},
+		{net, set, Options{Width: -3, Height: -3}, "a size of -3×-3"},
+		{net, set, Options{Width: 2, Height: 2}, "onnx: layer conv1.pad: a map of 2×2 is too small"},
+		{net, set, Options{Opset: 16}, "opset 16 is none of 17 to 28"},
+		{net, set, Options{Opset: 29}, "opset 29 is none of 17 to 28"},
+		{net, set, Options{Precision: "bf16"}, `precision "bf16" is none of float32, float16, int8`},
+		{net, set, Options{Precision: Int8}, "int8 needs the ranges of the network's values"},
+		{net, set, Options{Precision: Int8, Ranges: &Ranges{}}, "layer in1.relu: its range is"},
+		{one(networks.Upsample{Factor: 2}), &weights.Set{}, Options{Multiple: 4}, "a picture of 4096×4096 comes out as 8192×8192"},
+		{one(networks.Pad{Mode: "mirror"}), &weights.Set{}, Options{}, `onnx: layer only: unknown padding mode "mirror"`},
 	} {
 		var out bytes.Buffer
-		err := Encode(&out, c.net, c.set, c.meta)
+		err := Encode(&out, c.net, c.set, c.o)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
@@ -311,7 +346,7 @@ func TestLargerSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := encode(t, small, randomWeights(t, large), Meta{})
+	m := encode(t, small, randomWeights(t, large), Options{})
 	if len(m.Graph.Initializer) != 4 { // weight, bias, and normalize's two
 		t.Errorf("%d initialisers, want 4", len(m.Graph.Initializer))
 	}

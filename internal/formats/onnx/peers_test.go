@@ -31,7 +31,9 @@ type peerCase struct {
 	Least    int         `json:"least"`
 	Layers   []peerLayer `json:"layers"`
 	Pth      string      `json:"pth,omitempty"`
+	Fixed    bool        `json:"fixed"`
 
+	o      Options
 	net    *networks.Network
 	set    *weights.Set
 	inputs [][]float32 // random where nil
@@ -67,6 +69,7 @@ func TestPeers(t *testing.T) {
 		}
 		cases = append(cases, &peerCase{Name: name, Shapes: [][4]int{{1, 3, 7, 10}, {2, 3, 8, 5}}, net: net})
 	}
+	cases = append(cases, &peerCase{Name: "operators", Shapes: [][4]int{{1, 4, 9, 12}, {2, 4, 7, 5}}, net: operators()})
 	cases = append(cases, &peerCase{Name: "paddings", Shapes: [][4]int{{1, 2, 5, 6}, {2, 2, 8, 7}}, net: paddings()})
 	for _, c := range cases {
 		c.set = randomWeights(t, c.net)
@@ -156,6 +159,55 @@ func paddings() *networks.Network {
 	}}
 }
 
+// operators is a network of what others have trained.
+func operators() *networks.Network {
+	net := &networks.Network{Channels: 4}
+	add := func(name string, op networks.Op, inputs ...int) int {
+		net.Layers = append(net.Layers, networks.Layer{Name: name, Op: op, Inputs: inputs})
+		return len(net.Layers) - 1
+	}
+	point := func(f networks.Function, a, b float32) networks.Op {
+		return networks.Pointwise{Function: f, A: a, B: b}
+	}
+	x := add("scale", networks.Affine{Scale: []float32{.01, -.02, .03, .01}, Shift: []float32{-1, 2, -3, .5}}, networks.Input)
+	x = add("conv", networks.Conv{In: 4, Out: 8, Kernel: 3, Stride: 1, Pad: networks.Same(1)}, x)
+	x = add("group", networks.GroupNorm{Channels: 8, Groups: 2, Eps: 1e-5}, x)
+	leaky := add("leaky", point(networks.LeakyReLU, .2, 0), x)
+	prelu := add("prelu", networks.Pointwise{Function: networks.PReLU, Channels: 8}, x)
+	sigmoid := add("sigmoid", point(networks.Sigmoid, 0, 0), x)
+	clip := add("clip", point(networks.Clip, -.5, .75), x)
+	low := add("low", point(networks.Clip, -.25, math.MaxFloat32), x)
+	all := add("all", networks.Concat{}, leaky, prelu, sigmoid, clip, low)
+	shuffle := add("shuffle", networks.DepthToSpace{Block: 2, CRD: true}, add("some", networks.Channels{From: 3, To: 35}, all))
+	other := add("other", networks.DepthToSpace{Block: 2}, add("more", networks.Channels{From: 0, To: 32}, all))
+	x = add("sum", point(networks.Plus, 0, 0), shuffle, other)
+	gate := add("gate", networks.Channels{From: 0, To: 1}, x)
+	mean := add("mean", networks.WindowPool{Average: true, Global: true}, x)
+	most := add("most", networks.WindowPool{Global: true}, x)
+	x = add("gated", point(networks.Times, 0, 0), x, gate)
+	x = add("centred", point(networks.Minus, 0, 0), x, mean)
+	x = add("divided", point(networks.Over, 0, 0), x, most)
+	var scaled []int
+	for i, r := range []networks.Resize{
+		{Scale: 1.5, Linear: true, Coordinates: "half_pixel"},
+		{Scale: 1.5, Linear: true, Coordinates: "align_corners"},
+		{Scale: 1.5, Linear: true, Coordinates: "asymmetric"},
+		{Scale: 1.5, Linear: true, Coordinates: "pytorch_half_pixel"},
+		{Scale: 1.5, Coordinates: "half_pixel", Rounding: "round_prefer_floor"},
+		{Scale: 1.5, Coordinates: "asymmetric", Rounding: "ceil"},
+		{Scale: 1.5, Coordinates: "asymmetric", Rounding: "floor"},
+		{Scale: 1.5, Coordinates: "half_pixel", Rounding: "round_prefer_ceil"},
+	} {
+		scaled = append(scaled, add(fmt.Sprintf("resize%d", i), r, x))
+	}
+	x = add("scaled", networks.Concat{}, scaled...)
+	add("pools", networks.Concat{},
+		add("max", networks.WindowPool{Kernel: 3, Stride: 2, Pad: networks.Padding{Top: 1, Left: 1}}, x),
+		add("average", networks.WindowPool{Average: true, Kernel: 3, Stride: 2, Pad: networks.Padding{Top: 1, Left: 1}}, x),
+		add("counted", networks.WindowPool{Average: true, CountPad: true, Kernel: 3, Stride: 2, Pad: networks.Padding{Top: 1, Left: 1}}, x))
+	return net
+}
+
 // randomWeights draws values that no default hides: norms that scale, shift
 // and carry statistics, variances that are positive.
 func randomWeights(t *testing.T, net *networks.Network) *weights.Set {
@@ -182,39 +234,10 @@ func comparePeers(t *testing.T, cases []*peerCase) {
 	if testing.Short() {
 		t.Skip("starts Python")
 	}
-	dir := t.TempDir()
+	dir := writeCases(t, cases)
 	for _, c := range cases {
-		for _, l := range c.net.Layers {
-			kind := strings.TrimPrefix(fmt.Sprintf("%T", l.Op), "networks.")
-			c.Layers = append(c.Layers, peerLayer{l.Name, kind, l.Op, l.Inputs})
-		}
-		base := filepath.Join(dir, c.Name)
-		create(t, base+".onnx", func(f *os.File) error {
-			return Encode(f, c.net, c.set, Meta{Multiple: c.Multiple, Least: c.Least, Properties: map[string]string{"k": "v"}})
-		})
-		create(t, base+".safetensors", func(f *os.File) error { return safetensors.Encode(f, c.set, nil, safetensors.F32) })
-		rnd := rand.New(rand.NewPCG(3, 4))
-		for i, shape := range c.Shapes {
-			var values []float32
-			if c.inputs != nil {
-				values = c.inputs[i]
-			} else {
-				values = make([]float32, weights.Elements(shape[:]))
-				for k := range values {
-					values[k] = float32(rnd.IntN(256))
-				}
-			}
-			create(t, fmt.Sprintf("%s.%d.in", base, i), func(f *os.File) error { return binary.Write(f, binary.LittleEndian, values) })
-		}
+		create(t, filepath.Join(dir, c.Name+".safetensors"), func(f *os.File) error { return safetensors.Encode(f, c.set, nil, safetensors.F32) })
 	}
-	list, err := json.Marshal(cases)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "cases.json"), list, 0o600); err != nil {
-		t.Fatal(err)
-	}
-
 	onnxShapes := python(t, "onnx and onnxruntime", "testdata/run_onnx.py", dir)
 	torchShapes := python(t, "torch", "testdata/run_torch.py", dir)
 	for _, c := range cases {
@@ -237,6 +260,37 @@ func comparePeers(t *testing.T, cases []*peerCase) {
 			t.Logf("%s %v: %g apart, values %.3g to %.3g", c.Name, shape, difference, least, most)
 		}
 	}
+}
+
+// writeCases exports the cases into a folder, with their inputs.
+func writeCases(t *testing.T, cases []*peerCase) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, c := range cases {
+		for _, l := range c.net.Layers {
+			kind := strings.TrimPrefix(fmt.Sprintf("%T", l.Op), "networks.")
+			c.Layers = append(c.Layers, peerLayer{l.Name, kind, l.Op, l.Inputs})
+		}
+		base := filepath.Join(dir, c.Name)
+		c.o.Multiple, c.o.Least = c.Multiple, c.Least
+		create(t, base+".onnx", func(f *os.File) error { return Encode(f, c.net, c.set, c.o) })
+		for i, shape := range c.Shapes {
+			values := noise(shape)
+			if c.inputs != nil {
+				values = c.inputs[i]
+			}
+			create(t, fmt.Sprintf("%s.%d.in", base, i), func(f *os.File) error { return binary.Write(f, binary.LittleEndian, values) })
+		}
+	}
+	list, err := json.Marshal(cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cases.json"), list, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	return dir
 }
 
 func create(t *testing.T, path string, write func(*os.File) error) {

@@ -1,9 +1,9 @@
 """Checks and runs the ONNX models of peers_test.go with onnx and ONNX Runtime.
 
-usage: run_onnx.py DIR, where DIR/cases.json lists {"name", "shapes"}; reads
-DIR/NAME.onnx and DIR/NAME.I.in, writes DIR/NAME.I.onnx (raw float32) and
-prints the shapes of the outputs as JSON. Exits with 3 where a module is
-missing.
+usage: run_onnx.py DIR, where DIR/cases.json lists {"name", "shapes", "fixed"};
+reads DIR/NAME.onnx and DIR/NAME.I.in, writes DIR/NAME.I.onnx (both raw float32
+and N, C, H, W, whatever the model takes and gives) and prints the shapes of the
+outputs as JSON. Exits with 3 where a module is missing.
 """
 import json
 import sys
@@ -26,10 +26,18 @@ for case in json.load(open(f"{root}/cases.json")):
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (i,), (o,) = session.get_inputs(), session.get_outputs()
     assert (i.name, o.name) == ("input", "output"), (i.name, o.name)
-    assert not any(isinstance(i.shape[k], int) for k in (0, 2, 3)), i.shape
+    pixels = i.type == "tensor(uint8)"
+    assert pixels or i.type == "tensor(float)", i.type
+    assert o.type == i.type, o.type
+    sides = i.shape[1:3] if pixels else i.shape[2:]
+    assert not isinstance(i.shape[0], int), i.shape
+    assert all(isinstance(s, int) == case.get("fixed", False) for s in sides), i.shape
     for k, shape in enumerate(case["shapes"]):
         x = np.fromfile(f"{root}/{case['name']}.{k}.in", "<f4").reshape(shape)
+        if pixels:
+            x = np.ascontiguousarray(x.astype(np.uint8).transpose(0, 2, 3, 1))
         y = session.run(None, {"input": x})[0]
+        y = y.transpose(0, 3, 1, 2) if pixels else y
         y.astype("<f4").tofile(f"{root}/{case['name']}.{k}.onnx")
         shapes.setdefault(case["name"], []).append(y.shape)
 json.dump(shapes, sys.stdout)

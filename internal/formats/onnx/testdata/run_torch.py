@@ -7,6 +7,7 @@ the outputs as JSON. A case with "pth" is the PyTorch example's TransformerNet,
 written out here, with that state_dict. Exits with 3 where a module is missing.
 """
 import json
+import math
 import struct
 import sys
 
@@ -44,7 +45,61 @@ def pad(x, mode, p):
 
 
 def border(p):
-    return [p["Top"], p["Bottom"], p["Left"], p["Right"]]
+    return [p.get(k, 0) for k in ("top", "bottom", "left", "right")]
+
+
+def resize(x, op):
+    """Scales as ONNX says, pixel by pixel along both axes."""
+    for axis in (2, 3):
+        n = x.shape[axis]
+        out = math.floor(n * op["scale"])
+        i = torch.arange(out, dtype=torch.float64)
+        at = {
+            "asymmetric": lambda: i / op["scale"],
+            "half_pixel": lambda: (i + 0.5) / op["scale"] - 0.5,
+            "pytorch_half_pixel": lambda: (i + 0.5) / op["scale"] - 0.5 if out > 1 else i * 0,
+            "align_corners": lambda: i * (n - 1) / (out - 1) if out > 1 else i * 0,
+        }[op["coordinates"]]()
+        if op.get("linear"):
+            at = at.clamp(0, n - 1)
+            low = at.floor().long()
+            high = (low + 1).clamp(max=n - 1)
+            part = (at - low).float()
+            part = part[:, None] if axis == 2 else part
+            x = x.index_select(axis, low) * (1 - part) + x.index_select(axis, high) * part
+        else:
+            near = {
+                "floor": torch.floor,
+                "ceil": torch.ceil,
+                "round_prefer_ceil": lambda v: torch.floor(v + 0.5),
+                "round_prefer_floor": lambda v: torch.ceil(v - 0.5),
+            }[op["rounding"]](at)
+            x = x.index_select(axis, near.long().clamp(0, n - 1))
+    return x
+
+
+def pool(x, op):
+    if op.get("global"):
+        return x.mean((2, 3), keepdim=True) if op.get("average") else x.amax((2, 3), keepdim=True)
+    p, k, s = border(op.get("pad", {})), op["kernel"], op["stride"]
+    if not op.get("average"):
+        return F.max_pool2d(F.pad(x, (p[2], p[3], p[0], p[1]), value=-math.inf), k, s)
+    wide = pad(x, "zero", p)
+    count = torch.ones_like(wide) if op.get("count_pad") else pad(torch.ones_like(x), "zero", p)
+    return F.avg_pool2d(wide, k, s) / F.avg_pool2d(count, k, s)
+
+
+def pointwise(op, v, w):
+    f = op["function"]
+    if f == "leaky_relu":
+        return torch.where(v[0] < 0, v[0] * op.get("a", 0), v[0])
+    if f == "prelu":
+        return torch.where(v[0] < 0, v[0] * w[:, None, None], v[0])
+    if f == "sigmoid":
+        return torch.sigmoid(v[0])
+    if f == "clip":
+        return v[0].clamp(*[torch.tensor(op.get(k, 0), dtype=torch.float32) for k in "ab"])
+    return {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div}[f](v[0], v[1])
 
 
 def run(layers, t, x):
@@ -78,6 +133,27 @@ def run(layers, t, x):
             y = (F.avg_pool2d if op.get("average") else F.max_pool2d)(v[0], 2)
         elif l["kind"] == "Affine":
             y = v[0] * torch.tensor(op["scale"])[:, None, None] + torch.tensor(op["shift"])[:, None, None]
+        elif l["kind"] == "Pointwise":
+            y = pointwise(op, v, w)
+        elif l["kind"] == "Concat":
+            y = torch.cat(v, 1)
+        elif l["kind"] == "Channels":
+            y = v[0][:, op["from"] : op["to"]]
+        elif l["kind"] == "DepthToSpace":
+            n, c, h, wide = v[0].shape
+            k = op["block"]
+            c //= k * k
+            if op.get("crd"):
+                y = v[0].reshape(n, c, k, k, h, wide).permute(0, 1, 4, 2, 5, 3)
+            else:
+                y = v[0].reshape(n, k, k, c, h, wide).permute(0, 3, 4, 1, 5, 2)
+            y = y.reshape(n, c, h * k, wide * k)
+        elif l["kind"] == "Resize":
+            y = resize(v[0], op)
+        elif l["kind"] == "WindowPool":
+            y = pool(v[0], op)
+        elif l["kind"] == "GroupNorm":
+            y = F.group_norm(v[0], op["groups"], w, b, op["eps"])
         else:
             raise ValueError(l["kind"])
         values[i] = y
