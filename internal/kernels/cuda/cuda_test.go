@@ -43,6 +43,11 @@ func open(t *testing.T, o Options) (*Device, *hostDriver) {
 
 func openDevice(t *testing.T, o Options) *Device { d, _ := open(t, o); return d }
 
+func heldBy(_ *testing.T, d *Device) (bytes, things int) {
+	h := d.driver.(*hostDriver)
+	return h.held, len(h.blocks) + h.pinned
+}
+
 // bench makes arrays and kernels, and ends the test on any error.
 type bench struct {
 	*testing.T

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"gorgonia.org/cu"
+
 	"stylenet/internal/kernels"
 	"stylenet/internal/kernels/kerneltest"
 )
@@ -91,6 +93,25 @@ func openDevice(t *testing.T, o Options) *Device {
 	}
 	return d
 }
+
+// heldBy asks the driver. What it has beside memory the fake alone counts, and on
+// a GPU others take memory, too: it is known to 16 MiB.
+func heldBy(t *testing.T, d *Device) (bytes, things int) {
+	t.Helper()
+	g := d.driver.(*gpu)
+	free, total := g.memory()
+	if tested.real {
+		return (total - free) >> 24, 0
+	}
+	things, err := g.device.Attribute(fakeHeld)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return total - free, things
+}
+
+// fakeHeld is how many things the fake has to get back, as an attribute of its GPU.
+const fakeHeld = cu.DeviceAttribute(9999)
 
 func TestConformance(t *testing.T) {
 	useGPU(t)
