@@ -227,7 +227,7 @@ func (p *plan) finish(a *array, bias ptr, relu bool, s *statisticsArgs) {
 	if s == nil {
 		return
 	}
-	grid := (int(s.d.groups)*lanes + 31) / 32
+	grid := int(s.d.groups)
 	if s.batch == 0 {
 		grid *= int(s.d.n)
 	}
@@ -239,5 +239,5 @@ func (p *plan) biasBackward(db, ddst *array) {
 	totals := &normTotalsArgs{dbeta: db.data, d: args.d}
 	p.scratch(args.d.partBytes(2), &args.sums, &totals.sums)
 	launch(p, "norm_sums", ddst.elem, args.d.grid(), args)
-	launch(p, "norm_totals", float32Element, (int(args.d.groups)*lanes+31)/32, totals)
+	launch(p, "norm_totals", float32Element, int(args.d.groups), totals)
 }

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -220,10 +221,16 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// Maps of more channels than one block takes, which the suite has none of, in
-// more parts than two multiprocessors need.
-func TestManyChannels(t *testing.T) {
-	s := kernels.Shape{N: 2, C: 300, H: 30, W: 31}
+// Maps of more channels than one block takes, in more parts than two
+// multiprocessors need, and more images than a block has rows: the suite has none
+// of either.
+func TestManyChannelsAndImages(t *testing.T) {
+	for _, s := range []kernels.Shape{{N: 2, C: 300, H: 30, W: 31}, {N: 37, C: 9, H: 5, W: 3}, {N: 3, C: 5, H: 64, W: 65}} {
+		t.Run(fmt.Sprint(s), func(t *testing.T) { manyOf(t, s) })
+	}
+}
+
+func manyOf(t *testing.T, s kernels.Shape) {
 	small := kernels.Shape{N: s.N, C: s.C, H: s.H / 2, W: s.W / 2}
 	stats := kernels.Norm{}.Stats(s)
 	run := func(d kernels.Device) [][]float32 {
@@ -251,12 +258,17 @@ func TestManyChannels(t *testing.T) {
 		maps := func() kernels.Array { return array(s, false, true) }
 		vector := func() kernels.Array { return array(kernels.Vector(s.C), true, true) }
 		x, g, gamma, beta := array(s, false, false), array(s, false, false), vector(), vector()
-		mean, invstd := array(stats, true, true), array(stats, true, true)
+		mean, invstd, all, deviations := array(stats, true, true), array(stats, true, true), vector(), vector()
 		n := kernels.Norm{Eps: 1e-5, ReLU: true}
+		whole := kernels.Norm{Eps: 1e-5, ReLU: true, Batch: true} // without ReLU the gradient of x along x is none
 		for _, bind := range []func() (kernels.Kernel, error){
 			func() (kernels.Kernel, error) { return d.Norm(maps(), mean, invstd, x, gamma, beta, n) },
 			func() (kernels.Kernel, error) {
 				return d.NormBackward(maps(), vector(), vector(), g, x, gamma, beta, mean, invstd, n)
+			},
+			func() (kernels.Kernel, error) { return d.Norm(maps(), all, deviations, x, gamma, beta, whole) },
+			func() (kernels.Kernel, error) {
+				return d.NormBackward(maps(), vector(), vector(), g, x, gamma, beta, all, deviations, whole)
 			},
 			func() (kernels.Kernel, error) { return d.BiasBackward(vector(), g) },
 			func() (kernels.Kernel, error) { return d.Pool(array(small, false, true), x, kernels.MaxPool) },

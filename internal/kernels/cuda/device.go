@@ -220,12 +220,8 @@ func (d *Device) transfer(what string, x kernels.Array, values int) (*array, err
 // convert moves a map between its own layout and the host's, in scratch memory.
 func (d *Device) convert(kernel string, a *array) {
 	dd := d.over(a.shape, streaming)
-	grid := dd.grid()
-	if kernel == "export_map" {
-		grid = d.flat(a.shape.Elements())
-	}
 	args := layoutArgs{a.data, d.scratch.data, dd}
-	d.driver.launch(kernel+suffix(a.elem), grid, unsafe.Pointer(&args), int(unsafe.Sizeof(args)))
+	d.driver.launch(kernel+suffix(a.elem), dd.grid(), unsafe.Pointer(&args), int(unsafe.Sizeof(args)))
 }
 
 // Sync waits for all launches and returns their first error.

@@ -10,6 +10,7 @@
 #define __device__ inline
 #define __shared__ static
 #define UNROLL
+#define UNROLL4
 #define THREAD (host_thread)
 #define BLOCK (host_block)
 #define BLOCKS (host_blocks)

@@ -20,6 +20,7 @@
 #define __device__ __attribute__((device)) __attribute__((always_inline)) inline
 #define __shared__ __attribute__((shared))
 #define UNROLL _Pragma("unroll")
+#define UNROLL4 _Pragma("unroll 4")
 #define THREAD ((int)__nvvm_read_ptx_sreg_tid_x())
 #define BLOCK ((int)__nvvm_read_ptx_sreg_ctaid_x())
 #define BLOCKS ((int)__nvvm_read_ptx_sreg_nctaid_x())
@@ -51,21 +52,32 @@ typedef float f4 __attribute__((vector_size(16), may_alias));
 
 #define EACH8(j) UNROLL for (int j = 0; j < 8; j++)
 
-static __device__ v8 load8(const float *p) {
-    const f4 low = ((const f4 *)p)[0], high = ((const f4 *)p)[1];
+/* Eight elements as they lie in memory. A thread that fetches several before it
+   opens the first waits for memory once: with one at a time a multiprocessor has
+   too few bytes under way to fill its share of the bandwidth. */
+template <class T> struct raw8;
+template <> struct raw8<float> {
+    f4 low, high;
+};
+template <> struct raw8<bf16> {
+    u4 pairs;
+};
+static __device__ raw8<float> fetch8(const float *p) { return {((const f4 *)p)[0], ((const f4 *)p)[1]}; }
+static __device__ raw8<bf16> fetch8(const bf16 *p) { return {*(const u4 *)p}; }
+static __device__ v8 open8(const raw8<float> &r) {
     v8 v;
-    UNROLL for (int j = 0; j < 4; j++) v.f[j] = low[j], v.f[j + 4] = high[j];
+    UNROLL for (int j = 0; j < 4; j++) v.f[j] = r.low[j], v.f[j + 4] = r.high[j];
     return v;
 }
-static __device__ v8 load8(const bf16 *p) {
-    const u4 pairs = *(const u4 *)p;
+static __device__ v8 open8(const raw8<bf16> &r) {
     v8 v;
     UNROLL for (int j = 0; j < 4; j++) {
-        v.f[2 * j] = __builtin_bit_cast(float, pairs[j] << 16);
-        v.f[2 * j + 1] = __builtin_bit_cast(float, pairs[j] & 0xffff0000u);
+        v.f[2 * j] = __builtin_bit_cast(float, r.pairs[j] << 16);
+        v.f[2 * j + 1] = __builtin_bit_cast(float, r.pairs[j] & 0xffff0000u);
     }
     return v;
 }
+template <class T> static __device__ v8 load8(const T *p) { return open8(fetch8(p)); }
 static __device__ void store8(float *p, const v8 &v) {
     ((f4 *)p)[0] = (f4){v.f[0], v.f[1], v.f[2], v.f[3]};
     ((f4 *)p)[1] = (f4){v.f[4], v.f[5], v.f[6], v.f[7]};
@@ -114,6 +126,11 @@ struct share {
     int n, g, first, end, step;
     int lanes, row, part; /* part: the chunk, counted over all images */
 };
+/* The first of the pixels of a chunk: the first chunks have one more than the last. */
+static __device__ int chunk_start(int pixels, int chunks, int chunk) {
+    const int more = pixels % chunks;
+    return pixels / chunks * chunk + (chunk < more ? chunk : more);
+}
 static __device__ share share_of(const dims &d) {
     share s;
     const int blocks = (d.groups + 31) / 32, pixels = d.h * d.w;
@@ -124,8 +141,8 @@ static __device__ share share_of(const dims &d) {
     s.part = BLOCK / blocks;
     s.n = s.part / d.chunks;
     const int chunk = s.part % d.chunks;
-    s.first = (int)((i64)pixels * chunk / d.chunks) + s.row;
-    s.end = (int)((i64)pixels * (chunk + 1) / d.chunks);
+    s.first = chunk_start(pixels, d.chunks, chunk) + s.row;
+    s.end = chunk_start(pixels, d.chunks, chunk + 1);
     s.any = s.row < s.step && s.g < d.groups;
     return s;
 }
@@ -135,11 +152,24 @@ template <class T> static __device__ T *at(T *map, int groups, i64 pixels, int n
     return map + (((n * pixels) + pixel) * groups + g) * 8;
 }
 
+/* walk goes over the pixels of a share without a division for each. */
+struct walk {
+    int p, y, x;
+    int dp, dy, dx, w;
+};
+static __device__ walk walk_of(const share &s, int w) {
+    return {s.first, s.first / w, s.first % w, s.step, s.step / w, s.step % w, w};
+}
+static __device__ void next(walk &at) {
+    at.p += at.dp, at.y += at.dy, at.x += at.dx;
+    if (at.x >= at.w) at.x -= at.w, at.y++;
+}
+
 /* each_pixel calls f with every pixel of a thread's share. */
 template <class F> static __device__ void each_pixel(const dims &d, F f) {
     const share s = share_of(d);
     if (s.any)
-        for (int p = s.first; p < s.end; p += s.step) f(s.n, s.g, p / d.w, p % d.w, p);
+        for (walk i = walk_of(s, d.w); i.p < s.end; next(i)) f(s.n, s.g, i.y, i.x, i.p);
 }
 
 /* each calls f with every one of `count` numbers that is a thread's. */
@@ -188,9 +218,11 @@ BOTH(import_map, layout_args)
 
 template <class T> static __device__ void export_map(const layout_args &a) {
     const i64 pixels = (i64)a.d.h * a.d.w;
-    each(pixels * a.d.c * a.d.n, [&](i64 i) {
-        const int plane = (int)(i / pixels), c = plane % a.d.c;
-        a.flat[i] = value(at((const T *)a.map, a.d.groups, pixels, plane / a.d.c, i % pixels, c / 8) + c % 8);
+    each_pixel(a.d, [&](int n, int g, int, int, int p) {
+        const v8 v = load8(at((const T *)a.map, a.d.groups, pixels, n, p, g));
+        EACH8(j) {
+            if (g * 8 + j < a.d.c) a.flat[((i64)n * a.d.c + g * 8 + j) * pixels + p] = v.f[j];
+        }
     });
 }
 BOTH(export_map, layout_args)
@@ -266,29 +298,52 @@ struct read_args {
     dims d; /* of dst */
     int sources;
 };
-template <class From, class To> static __device__ void read(const read_args &a) {
+/* A division by the factors that there are. */
+static __device__ int shrunk(int i, int up) { return up == 1 ? i : up == 2 ? i >> 1 : i / up; }
+
+template <int SOURCES, class From, class To> static __device__ void read_of(const read_args &a) {
+    enum { AHEAD = 4 / SOURCES }; /* pixels that are fetched at once */
     const share t = share_of(a.d);
     if (!t.any) return;
-    affine f[2];
-    UNROLL for (int k = 0; k < 2; k++) if (k < a.sources) {
+    affine f[SOURCES];
+    UNROLL for (int k = 0; k < SOURCES; k++) {
         const source &s = a.s[k];
         f[k] = affine_of(s.mean, s.invstd, s.gamma, s.beta, s.shared ? 0 : t.n, t.g * 8, a.d.c);
     }
-    for (int p = t.first; p < t.end; p += t.step) {
-        const int y = p / a.d.w, x = p % a.d.w;
-        v8 sum = all8(0);
-        UNROLL for (int k = 0; k < 2; k++) if (k < a.sources) {
-            const source &s = a.s[k];
-            const int iy = inside(y - s.top, s.h * s.up, s.mode), ix = inside(x - s.left, s.w * s.up, s.mode);
-            if (iy < 0 || ix < 0) continue;
-            const v8 v = load8(at((const From *)s.map, a.d.groups, (i64)s.h * s.w, t.n, (i64)(iy / s.up) * s.w + ix / s.up, t.g));
-            EACH8(j) {
-                const float r = apply(f[k], j, v.f[j]);
-                sum.f[j] += s.relu ? positive(r) : r;
+    To *const to = at((To *)a.dst, a.d.groups, (i64)a.d.h * a.d.w, t.n, 0, t.g);
+    for (walk i = walk_of(t, a.d.w); i.p < t.end;) {
+        raw8<From> ahead[AHEAD][SOURCES];
+        bool any[AHEAD][SOURCES]; /* not in a border of zeros, nor behind the end */
+        const int p = i.p;
+        UNROLL for (int l = 0; l < AHEAD; l++) {
+            UNROLL for (int k = 0; k < SOURCES; k++) {
+                const source &s = a.s[k];
+                const int iy = inside(i.y - s.top, s.h * s.up, s.mode), ix = inside(i.x - s.left, s.w * s.up, s.mode);
+                any[l][k] = i.p < t.end && iy >= 0 && ix >= 0;
+                const i64 from = any[l][k] ? (i64)shrunk(iy, s.up) * s.w + shrunk(ix, s.up) : 0;
+                ahead[l][k] = fetch8(at((const From *)s.map, a.d.groups, (i64)s.h * s.w, t.n, from, t.g));
             }
+            next(i);
         }
-        store8(at((To *)a.dst, a.d.groups, (i64)a.d.h * a.d.w, t.n, p, t.g), sum);
+        UNROLL for (int l = 0; l < AHEAD; l++) {
+            if (p + l * t.step >= t.end) continue;
+            v8 sum = all8(0);
+            UNROLL for (int k = 0; k < SOURCES; k++) if (any[l][k]) {
+                const v8 v = open8(ahead[l][k]);
+                EACH8(j) {
+                    const float r = apply(f[k], j, v.f[j]);
+                    sum.f[j] += a.s[k].relu ? positive(r) : r;
+                }
+            }
+            store8(to + (i64)(p + l * t.step) * a.d.groups * 8, sum);
+        }
     }
+}
+template <class From, class To> static __device__ void read(const read_args &a) {
+    if (a.sources == 1)
+        read_of<1, From, To>(a);
+    else
+        read_of<2, From, To>(a);
 }
 KERNEL(read_f32, read_args, read<float, float>(a))
 KERNEL(read_bf16, read_args, read<bf16, bf16>(a))
@@ -440,32 +495,38 @@ template <class T> static __device__ void finish(const finish_args &a) {
     const i64 pixel = (i64)a.d.groups * 8;
     T *const map = at((T *)a.map, a.d.groups, (i64)a.d.h * a.d.w, s.n, 0, s.g);
     const v8 bias = channels8(a.bias, s.g * 8, a.d.c, 0);
-    const auto load = [&](i64 p) {
-        v8 v = load8(map + p * pixel);
+    const auto open = [&](const raw8<T> &r) {
+        v8 v = open8(r);
         EACH8(j) {
             v.f[j] += bias.f[j];
             if (a.relu) v.f[j] = positive(v.f[j]);
         }
         return v;
     };
-    const v8 pivot = s.any ? load(s.first - s.row) : all8(0);
+    const v8 pivot = s.any ? open(fetch8(map + (i64)(s.first - s.row) * pixel)) : all8(0);
     barrier(); /* before it is written */
     float count = 0;
     v8 mean = all8(0), m2 = all8(0);
-    enum { RUN = 32 }; /* pixels whose squares are taken around one value */
+    enum { RUN = 32, AHEAD = 4 }; /* pixels whose squares are taken around one value, and that are fetched at once */
     if (s.any)
         for (int p = s.first; p < s.end;) {
             v8 around = mean, sum = all8(0), sq = all8(0);
             float run = 0;
-            for (; run < RUN && p < s.end; p += s.step, run++) {
-                v8 v = load(p);
-                if (store) store8(map + p * pixel, v);
-                EACH8(j) {
-                    v.f[j] -= pivot.f[j];
-                    if (count == 0 && run == 0) around.f[j] = v.f[j];
-                    const float off = v.f[j] - around.f[j];
-                    sum.f[j] += off, sq.f[j] += off * off;
+            while (run < RUN && p < s.end) {
+                raw8<T> ahead[AHEAD];
+                UNROLL for (int l = 0; l < AHEAD; l++) ahead[l] = fetch8(map + (p + l * s.step < s.end ? p + l * s.step : p) * pixel);
+                UNROLL for (int l = 0; l < AHEAD; l++) if (p + l * s.step < s.end) {
+                    v8 v = open(ahead[l]);
+                    if (store) store8(map + (p + l * s.step) * pixel, v);
+                    EACH8(j) {
+                        v.f[j] -= pivot.f[j];
+                        if (count == 0 && run == 0) around.f[j] = v.f[j];
+                        const float off = v.f[j] - around.f[j];
+                        sum.f[j] += off, sq.f[j] += off * off;
+                    }
+                    run++;
                 }
+                p += AHEAD * s.step;
             }
             EACH8(j) {
                 const float shift = sum.f[j] / run, left = sq.f[j] - sum.f[j] * shift;
@@ -500,8 +561,9 @@ template <class T> static __device__ void finish(const finish_args &a) {
 }
 BOTH(finish, finish_args)
 
-/* Merges the parts of each image, or with batch of all: blocks of 32 channels and
-   8 rows, each of which takes every eighth part. */
+/* Merges the parts of each image, or with batch of all: a block has eight channels
+   and 32 rows, each of which takes every 32nd part. */
+enum { ROWS = THREADS / 8 };
 struct statistics_args {
     const float *moments;
     float *mean, *invstd;
@@ -511,23 +573,32 @@ struct statistics_args {
 };
 static __device__ void statistics(const statistics_args &a) {
     __shared__ float means[THREADS], squares[THREADS], counts[THREADS];
-    const int wide = a.d.groups * 8, blocks = (wide + 31) / 32, n = BLOCK / blocks, row = THREAD / 32;
-    const int c = BLOCK % blocks * 32 + THREAD % 32;
-    const i64 pixels = (i64)a.d.h * a.d.w;
-    const int parts = a.batch ? a.d.n * a.d.chunks : a.d.chunks;
+    enum { AHEAD = 4 }; /* parts that are fetched at once */
+    const int wide = a.d.groups * 8, n = BLOCK / a.d.groups, row = THREAD / 8, c = BLOCK % a.d.groups * 8 + THREAD % 8;
+    const int pixels = a.d.h * a.d.w, parts = a.batch ? a.d.n * a.d.chunks : a.d.chunks;
     const float *first = a.moments + (i64)n * a.d.chunks * 3 * wide + c;
     float count = 0, mean = 0, m2 = 0; /* mean: above the first part's first pixel */
-    if (c < wide)
-        for (int i = row; i < parts; i += 8) {
-            const int chunk = i % a.d.chunks;
-            const float *of = first + (i64)i * 3 * wide;
-            const float size = (float)(pixels * (chunk + 1) / a.d.chunks - pixels * chunk / a.d.chunks);
-            merge(count, mean, m2, size, of[0] - *first + of[wide], of[2 * wide]);
+    for (int i = row; i < parts; i += AHEAD * ROWS) {
+        float pivots[AHEAD], above[AHEAD], of[AHEAD];
+        UNROLL for (int l = 0; l < AHEAD; l++) {
+            const float *part = first + (i64)(i + l * ROWS < parts ? i + l * ROWS : i) * 3 * wide;
+            pivots[l] = part[0], above[l] = part[wide], of[l] = part[2 * wide];
         }
-    means[THREAD] = mean, squares[THREAD] = m2, counts[THREAD] = count;
-    barrier();
+        UNROLL for (int l = 0; l < AHEAD; l++) {
+            if (i + l * ROWS >= parts) continue;
+            const int chunk = (i + l * ROWS) % a.d.chunks;
+            const int size = chunk_start(pixels, a.d.chunks, chunk + 1) - chunk_start(pixels, a.d.chunks, chunk);
+            merge(count, mean, m2, (float)size, pivots[l] - *first + above[l], of[l]);
+        }
+    }
+    for (int apart = 1; apart < ROWS; apart *= 2) {
+        means[THREAD] = mean, squares[THREAD] = m2, counts[THREAD] = count;
+        barrier();
+        const int other = THREAD + 8 * apart;
+        if (row % (2 * apart) == 0) merge(count, mean, m2, counts[other], means[other], squares[other]);
+        barrier(); /* before it is written again */
+    }
     if (row || c >= a.d.c) return;
-    for (int r = 1; r < 8; r++) merge(count, mean, m2, counts[THREAD + 32 * r], means[THREAD + 32 * r], squares[THREAD + 32 * r]);
     a.mean[(i64)n * a.d.c + c] = *first + mean;
     a.invstd[(i64)n * a.d.c + c] = 1 / root(m2 / count + a.eps);
 }
@@ -561,17 +632,30 @@ template <class T> static __device__ void norm_sums(const norm_args &a) {
     if (s.any) {
         normed f = {};
         if (a.src) f = normed_of(a, s.n, s.g * 8);
-        for (int p = s.first; p < s.end; p += s.step) {
-            const v8 grad = load8(at((const T *)a.ddst, a.d.groups, (i64)a.d.h * a.d.w, s.n, p, s.g));
-            if (!a.src) {
-                EACH8(j) sum.f[j] += grad.f[j];
-                continue;
+        const i64 pixel = (i64)a.d.groups * 8;
+        const T *const grads = at((const T *)a.ddst, a.d.groups, (i64)a.d.h * a.d.w, s.n, 0, s.g);
+        const T *const values = a.src ? at((const T *)a.src, a.d.groups, (i64)a.d.h * a.d.w, s.n, 0, s.g) : grads;
+        enum { AHEAD = 2 }; /* pixels that are fetched at once */
+        for (int p = s.first; p < s.end; p += AHEAD * s.step) {
+            raw8<T> ahead[AHEAD][2];
+            UNROLL for (int l = 0; l < AHEAD; l++) {
+                const i64 from = (p + l * s.step < s.end ? p + l * s.step : p) * pixel;
+                ahead[l][0] = fetch8(grads + from);
+                if (a.src) ahead[l][1] = fetch8(values + from);
             }
-            const v8 v = load8(at((const T *)a.src, a.d.groups, (i64)a.d.h * a.d.w, s.n, p, s.g));
-            EACH8(j) {
-                const float x = (v.f[j] - f.centre.f[j]) * f.invstd.f[j];
-                const float through = a.relu && !(f.gamma.f[j] * x + f.beta.f[j] > 0) ? 0 : grad.f[j];
-                sum.f[j] += through, product.f[j] += through * x;
+            UNROLL for (int l = 0; l < AHEAD; l++) {
+                if (p + l * s.step >= s.end) continue;
+                const v8 grad = open8(ahead[l][0]);
+                if (!a.src) {
+                    EACH8(j) sum.f[j] += grad.f[j];
+                    continue;
+                }
+                const v8 v = open8(ahead[l][1]);
+                EACH8(j) {
+                    const float x = (v.f[j] - f.centre.f[j]) * f.invstd.f[j];
+                    const float through = a.relu && !(f.gamma.f[j] * x + f.beta.f[j] > 0) ? 0 : grad.f[j];
+                    sum.f[j] += through, product.f[j] += through * x;
+                }
             }
         }
     }
@@ -594,7 +678,8 @@ template <class T> static __device__ void norm_sums(const norm_args &a) {
 }
 BOTH(norm_sums, norm_args)
 
-/* Adds up the parts, image by image, in blocks as statistics has them. */
+/* Adds up the parts, in blocks as statistics has them, whose rows are spread over
+   as many images as they can be. */
 struct norm_totals_args {
     const float *sums;
     float *groups, *dgamma, *dbeta; /* groups and dgamma: or null */
@@ -603,28 +688,36 @@ struct norm_totals_args {
 };
 static __device__ void norm_totals(const norm_totals_args &a) {
     __shared__ float sums[THREADS], products[THREADS];
-    const int wide = a.d.groups * 8, row = THREAD / 32, c = BLOCK * 32 + THREAD % 32;
+    const int wide = a.d.groups * 8, row = THREAD / 8, c = BLOCK * 8 + THREAD % 8;
+    const int images = a.d.n < ROWS ? a.d.n : ROWS, rows = ROWS / images, r = row % rows; /* images: at a time */
     const float pixels = (float)((i64)a.d.h * a.d.w);
     float beta = 0, gamma = 0;
-    for (int n = 0; n < a.d.n; n++) {
+    for (int from = 0; from < a.d.n; from += images) {
+        const int n = from + row / rows;
+        const bool any = row < rows * images && n < a.d.n;
         float sum = 0, product = 0;
-        if (c < wide)
-            for (int i = row; i < a.d.chunks; i += 8) {
-                const float *of = a.sums + ((i64)n * a.d.chunks + i) * 2 * wide + c;
+        if (any) {
+            const float *const first = a.sums + (i64)n * a.d.chunks * 2 * wide + c;
+            UNROLL4 for (int i = r; i < a.d.chunks; i += rows) {
+                const float *of = first + (i64)i * 2 * wide;
                 sum += of[0], product += of[wide];
             }
-        barrier(); /* the last image's are read */
+        }
         sums[THREAD] = sum, products[THREAD] = product;
         barrier();
-        if (row || c >= wide) continue;
-        for (int r = 1; r < 8; r++) sum += sums[THREAD + 32 * r], product += products[THREAD + 32 * r];
-        beta += sum, gamma += product;
-        if (a.groups && !a.batch) {
-            a.groups[(i64)n * 2 * wide + c] = sum / pixels;
-            a.groups[((i64)n * 2 + 1) * wide + c] = product / pixels;
+        if (any && r == 0) {
+            for (int k = 1; k < rows; k++) sum += sums[THREAD + 8 * k], product += products[THREAD + 8 * k];
+            sums[THREAD] = sum, products[THREAD] = product; /* which no other row adds */
+            if (a.groups && !a.batch) {
+                a.groups[(i64)n * 2 * wide + c] = sum / pixels;
+                a.groups[((i64)n * 2 + 1) * wide + c] = product / pixels;
+            }
         }
+        barrier();
+        for (int k = 0; row == 0 && k < images && from + k < a.d.n; k++) beta += sums[THREAD + 8 * k * rows], gamma += products[THREAD + 8 * k * rows];
+        barrier(); /* before they are written again */
     }
-    if (row || c >= wide) return;
+    if (row) return;
     if (a.groups && a.batch) {
         a.groups[c] = beta / (pixels * a.d.n);
         a.groups[wide + c] = gamma / (pixels * a.d.n);
@@ -641,15 +734,25 @@ template <class T> static __device__ void norm_backward(const norm_args &a) {
     const normed f = normed_of(a, s.n, s.g * 8);
     const float *of = a.groups + ((a.batch ? 0 : (i64)s.n * 2) * a.d.groups + s.g) * 8;
     const v8 mean = load8(of), slope = load8(of + a.d.groups * 8);
-    for (int p = s.first; p < s.end; p += s.step) {
-        const v8 grad = load8(at((const T *)a.ddst, a.d.groups, (i64)a.d.h * a.d.w, s.n, p, s.g));
-        v8 v = load8(at((const T *)a.src, a.d.groups, (i64)a.d.h * a.d.w, s.n, p, s.g));
-        EACH8(j) {
-            const float x = (v.f[j] - f.centre.f[j]) * f.invstd.f[j];
-            const float through = a.relu && !(f.gamma.f[j] * x + f.beta.f[j] > 0) ? 0 : grad.f[j];
-            v.f[j] = f.gamma.f[j] * f.invstd.f[j] * (through - mean.f[j] - x * slope.f[j]);
+    const i64 pixel = (i64)a.d.groups * 8, first = ((i64)s.n * a.d.h * a.d.w * a.d.groups + s.g) * 8;
+    enum { AHEAD = 2 }; /* pixels that are fetched at once */
+    for (int p = s.first; p < s.end; p += AHEAD * s.step) {
+        raw8<T> ahead[AHEAD][2];
+        UNROLL for (int l = 0; l < AHEAD; l++) {
+            const i64 from = first + (p + l * s.step < s.end ? p + l * s.step : p) * pixel;
+            ahead[l][0] = fetch8((const T *)a.ddst + from), ahead[l][1] = fetch8((const T *)a.src + from);
         }
-        store8(at((T *)a.dsrc, a.d.groups, (i64)a.d.h * a.d.w, s.n, p, s.g), v);
+        UNROLL for (int l = 0; l < AHEAD; l++) {
+            if (p + l * s.step >= s.end) continue;
+            const v8 grad = open8(ahead[l][0]);
+            v8 v = open8(ahead[l][1]);
+            EACH8(j) {
+                const float x = (v.f[j] - f.centre.f[j]) * f.invstd.f[j];
+                const float through = a.relu && !(f.gamma.f[j] * x + f.beta.f[j] > 0) ? 0 : grad.f[j];
+                v.f[j] = f.gamma.f[j] * f.invstd.f[j] * (through - mean.f[j] - x * slope.f[j]);
+            }
+            store8((T *)a.dsrc + first + (p + l * s.step) * pixel, v);
+        }
     }
 }
 BOTH(norm_backward, norm_args)

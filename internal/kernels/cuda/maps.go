@@ -109,7 +109,7 @@ func (d *Device) NormBackward(dsrc, dgamma, dbeta, ddst, src, gamma, beta, mean,
 	p.scratch(sums.d.partBytes(2), &sums.sums, &totals.sums)
 	p.scratch(x.shape.N*2*x.groups()*lanes*4, &totals.groups, &apply.groups)
 	launch(p, "norm_sums", x.elem, sums.d.grid(), sums)
-	launch(p, "norm_totals", float32Element, (x.groups()*lanes+31)/32, totals)
+	launch(p, "norm_totals", float32Element, x.groups(), totals)
 	launch(p, "norm_backward", x.elem, apply.d.grid(), &apply)
 	return p.kernel()
 }
