@@ -241,7 +241,7 @@ func TestUploadsOverlap(t *testing.T) {
 			t.Errorf("the uploads of step %d waited for the step before it", step)
 		}
 		// The step is a launch that reads the end of the photos and the settings.
-		args := sumArgs{dst: result(step), src: [terms]ptr{x + 4*(n-lanes), at}, weight: [terms]float32{2, 1}, groups: 1, terms: 2}
+		args := sumArgs{dst: result(step), src: [terms]ptr{x + 4*(n-lanes), at}, weight: [terms]float32{2, 1}, groups: 1, terms: 2, fixed: 2}
 		d.launch("sum_f32", 1, unsafe.Pointer(&args), int(unsafe.Sizeof(args)))
 		copies.start(step%kernels.Fetches, result(step))
 		if step == 0 {
