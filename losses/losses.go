@@ -62,9 +62,44 @@ func Names(layers []Layer) []string {
 
 // Targets are what the results are compared with, in the order of the recipe's
 // layers: the photos' features, shape (N, C, H, W), and the style image's Gram
-// matrices, shape (1, 1, C, C).
+// matrices, shape (1, 1, C, C). Regions take the place of Style where parts of
+// one picture have styles of their own.
 type Targets struct {
 	Content, Style []kernels.Array
+	Regions        []Region
+}
+
+// Region is a part of a picture with a style of its own: a guidance channel
+// (Gatys et al. 2017, "Controlling perceptual factors in neural style
+// transfer").
+type Region struct {
+	// Weight multiplies the region's terms.
+	Weight float64
+	// Masks are what Masks makes for each style layer, shape (1, 1, H, W); nil
+	// is the whole picture.
+	Masks []kernels.Array
+	// Style are the Gram matrices of the region's style.
+	Style []kernels.Array
+}
+
+// regions are those of t, or the one that t.Style stands for.
+func (t Targets) regions() []Region {
+	if len(t.Regions) == 0 {
+		return []Region{{Weight: 1, Style: t.Style}}
+	}
+	return t.Regions
+}
+
+func (t Targets) check(r Recipe) error {
+	if len(t.Content) != len(r.Content) {
+		return fmt.Errorf("losses: %d content targets for %d layers", len(t.Content), len(r.Content))
+	}
+	for _, region := range t.regions() {
+		if len(region.Style) != len(r.Style) || region.Masks != nil && len(region.Masks) != len(r.Style) {
+			return fmt.Errorf("losses: %d style targets and %d masks for %d layers", len(region.Style), len(region.Masks), len(r.Style))
+		}
+	}
+	return nil
 }
 
 // Terms are the scalar nodes of a loss. Content and Style hold one term for
@@ -78,9 +113,8 @@ type Terms struct {
 // Perceptual adds the loss of the pictures y, shape (N, 3, H, W), RGB 0-255,
 // measured by the loss network vgg, which is not trained.
 func Perceptual(g *autodiff.Graph, vgg *networks.Network, arrays inference.Arrays, y *autodiff.Node, targets Targets, r Recipe) (*Terms, error) {
-	if len(targets.Content) != len(r.Content) || len(targets.Style) != len(r.Style) {
-		return nil, fmt.Errorf("losses: %d content and %d style targets for %d and %d layers",
-			len(targets.Content), len(targets.Style), len(r.Content), len(r.Style))
+	if err := targets.check(r); err != nil {
+		return nil, err
 	}
 	if len(r.Content)+len(r.Style) == 0 {
 		return nil, errors.New("losses: no content or style layers")
@@ -113,11 +147,7 @@ func Perceptual(g *autodiff.Graph, vgg *networks.Network, arrays inference.Array
 		add(n, l.Weight)
 	}
 	for i, l := range r.Style {
-		gram, err := g.Gram(features[len(r.Content)+i])
-		if err != nil {
-			return nil, err
-		}
-		n, err := compare(g, "style target "+l.Name, gram, targets.Style[i])
+		n, err := style(g, l.Name, i, features[len(r.Content)+i], targets.regions())
 		if err != nil {
 			return nil, err
 		}
@@ -134,6 +164,41 @@ func Perceptual(g *autodiff.Graph, vgg *networks.Network, arrays inference.Array
 	return t, err
 }
 
+// style adds the loss of a style layer, the i-th one, over all regions.
+func style(g *autodiff.Graph, name string, i int, features *autodiff.Node, regions []Region) (*autodiff.Node, error) {
+	readers, err := g.Fork(features, len(regions))
+	if err != nil {
+		return nil, err
+	}
+	var terms []*autodiff.Node
+	var weights []float32
+	for j, region := range regions {
+		x := readers[j]
+		if region.Masks != nil {
+			mask, err := g.Input("mask "+name, region.Masks[i])
+			if err != nil {
+				return nil, err
+			}
+			if x, err = g.Mask(x, mask); err != nil {
+				return nil, err
+			}
+		}
+		gram, err := g.Gram(x)
+		if err != nil {
+			return nil, err
+		}
+		term, err := compare(g, "style target "+name, gram, region.Style[i])
+		if err != nil {
+			return nil, err
+		}
+		terms, weights = append(terms, term), append(weights, float32(region.Weight))
+	}
+	if len(terms) == 1 && weights[0] == 1 {
+		return terms[0], nil
+	}
+	return g.WeightedSum(terms, weights)
+}
+
 func compare(g *autodiff.Graph, name string, x *autodiff.Node, target kernels.Array) (*autodiff.Node, error) {
 	n, err := g.Input(name, target)
 	if err != nil {
@@ -145,7 +210,13 @@ func compare(g *autodiff.Graph, name string, x *autodiff.Node, target kernels.Ar
 // GramMatrices returns the Gram matrices of a picture at the recipe's style
 // layers, in their order: for each layer C·C values, row by row.
 // pixels is one picture, RGB 0-255, in C, H, W order.
-func GramMatrices(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, pixels []float32, h, w int, layers []Layer) (_ [][]float32, err error) {
+func GramMatrices(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, pixels []float32, h, w int, layers []Layer) ([][]float32, error) {
+	return MaskedGramMatrices(dev, vgg, arrays, pixels, h, w, layers, nil)
+}
+
+// MaskedGramMatrices is GramMatrices of a part of a picture, by what Masks has
+// made; nil is the whole of it.
+func MaskedGramMatrices(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, pixels []float32, h, w int, layers []Layer, masks [][]float32) (_ [][]float32, err error) {
 	keep, err := vgg.FindAll(Names(layers))
 	if err != nil {
 		return nil, err
@@ -162,20 +233,50 @@ func GramMatrices(dev kernels.Device, vgg *networks.Network, arrays inference.Ar
 	grams := make([][]float32, len(layers))
 	for i := range layers {
 		features := plan.Output(i)
-		c := features.Shape().C
-		matrix, err := plan.Device().NewParameter(kernels.Shape{N: 1, C: 1, H: c, W: c})
-		if err != nil {
-			return nil, err
+		if masks != nil {
+			if features, err = masked(plan.Device(), features, masks[i]); err != nil {
+				return nil, err
+			}
 		}
-		gram, err := plan.Device().Gram(matrix, features)
-		if err != nil {
-			return nil, err
-		}
-		gram()
-		grams[i] = make([]float32, c*c)
-		if err := plan.Device().Download(grams[i], matrix); err != nil {
+		if grams[i], err = gramMatrix(plan.Device(), features); err != nil {
 			return nil, err
 		}
 	}
 	return grams, nil
+}
+
+func masked(dev kernels.Device, features kernels.Array, values []float32) (kernels.Array, error) {
+	s := features.Shape()
+	mask, err := dev.NewActivation(kernels.Shape{N: 1, C: 1, H: s.H, W: s.W})
+	if err != nil {
+		return nil, err
+	}
+	if err := dev.Upload(mask, values); err != nil {
+		return nil, err
+	}
+	product, err := dev.NewActivation(s)
+	if err != nil {
+		return nil, err
+	}
+	multiply, err := dev.Pointwise(product, features, mask, kernels.Pointwise{Function: kernels.Multiply})
+	if err != nil {
+		return nil, err
+	}
+	multiply()
+	return product, nil
+}
+
+func gramMatrix(dev kernels.Device, features kernels.Array) ([]float32, error) {
+	c := features.Shape().C
+	matrix, err := dev.NewParameter(kernels.Shape{N: 1, C: 1, H: c, W: c})
+	if err != nil {
+		return nil, err
+	}
+	gram, err := dev.Gram(matrix, features)
+	if err != nil {
+		return nil, err
+	}
+	gram()
+	values := make([]float32, c*c)
+	return values, dev.Download(values, matrix)
 }

@@ -286,8 +286,8 @@ func TestErrors(t *testing.T) {
 	node, err := g.Input("pictures", y)
 	check(t, err)
 	for want, r := range map[string]Recipe{
-		"losses: 0 content and 0 style targets for 1 and 2 layers": recipe,
-		"losses: no content or style layers":                       {TotalVariation: 1},
+		"losses: 0 content targets for 1 layers": recipe,
+		"losses: no content or style layers":     {TotalVariation: 1},
 	} {
 		if _, err := Perceptual(g, net, arrays, node, Targets{}, r); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)

@@ -1,6 +1,7 @@
 package autodiff
 
 import (
+	"errors"
 	"fmt"
 
 	"gorgonia.org/gorgonia"
@@ -25,6 +26,24 @@ func (g *Graph) Gram(x *Node) (*Node, error) {
 	}, gradAndInput), x)
 	g.flat[n] = true
 	return n, err
+}
+
+// Mask adds the product of each of x's maps with mask, of shape (1, 1, H, W),
+// which is constant.
+func (g *Graph) Mask(x, mask *Node) (*Node, error) {
+	if g.active[mask] {
+		return nil, errors.New("mask: it depends on a parameter")
+	}
+	s, m := g.shapes[x], g.shapes[mask]
+	if s.N != 1 || m != (kernels.Shape{N: 1, C: 1, H: s.H, W: s.W}) {
+		return nil, fmt.Errorf("mask: a mask of shape %v for maps of shape %v", m, s)
+	}
+	multiply := func(dst kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
+		return g.dev.Pointwise(dst, in[0], in[1], kernels.Pointwise{Function: kernels.Multiply})
+	}
+	return g.unary("mask", s, multiply, g.gradient("mask", multiply, func(in gorgonia.Nodes, _, grad *Node) []*Node {
+		return []*Node{grad, in[1]}
+	}), x, mask)
 }
 
 // MSE adds the mean over all elements of x of (x−target)². target has x's
