@@ -267,9 +267,11 @@ func Default() *Config {
 
 // Keys returns every key that a config file may set, dotted, in the order of
 // the schema. The keys of a map or list are not among them.
-func Keys() []string {
+func Keys() []string { return keysOf(reflect.ValueOf(Default()).Elem()) }
+
+func keysOf(root reflect.Value) []string {
 	var keys []string
-	walk(reflect.ValueOf(Default()).Elem(), "", func(key string, _ reflect.Value) { keys = append(keys, key) })
+	walk(root, "", func(key string, _ reflect.Value) { keys = append(keys, key) })
 	return keys
 }
 
@@ -295,16 +297,21 @@ func join(path, key string) string {
 // YAML returns the config with every key written out. Load reads it back to an
 // equal Config.
 func (c *Config) YAML() ([]byte, error) {
+	b, err := encode(c)
+	if err != nil {
+		return nil, fmt.Errorf("write config %q: %w", c.Name, err)
+	}
+	return b, nil
+}
+
+func encode(c schema) ([]byte, error) {
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
 	if err := enc.Encode(c); err != nil {
-		return nil, fmt.Errorf("write config %q: %w", c.Name, err)
+		return nil, err
 	}
-	if err := enc.Close(); err != nil {
-		return nil, fmt.Errorf("write config %q: %w", c.Name, err)
-	}
-	return b.Bytes(), nil
+	return b.Bytes(), enc.Close()
 }
 
 //go:embed starter/stylenet.yaml

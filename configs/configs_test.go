@@ -554,12 +554,13 @@ func TestDocs(t *testing.T) {
 		t.Errorf("keys of docs/config.md (-code +docs):\n%s", diff)
 	}
 	// The type's name is what a mistyped value is told.
+	root := reflect.ValueOf(Default()).Elem()
 	for key, name := range types {
-		n, fault := parseOverride(key + "={x: 1}")
+		n, fault := parseOverride(key+"={x: 1}", root)
 		if fault != nil {
 			t.Fatal(fault)
 		}
-		if isText(key) {
+		if isText(key, root) {
 			if name != "text" {
 				t.Errorf("%s is text, docs/config.md says %s", key, name)
 			}
@@ -568,7 +569,7 @@ func TestDocs(t *testing.T) {
 		d := decoder{places: map[string]place{}, mistyped: map[string]bool{}, meant: map[string]bool{}}
 		d.begin(override)
 		if strings.HasSuffix(key, ".layers") {
-			n, _ = parseOverride(key + "=[]")
+			n, _ = parseOverride(key+"=[]", root)
 		}
 		d.decode(n, reflect.ValueOf(Default()).Elem(), "")
 		if want := " must be " + name + ", "; len(d.faults) != 1 || !strings.Contains(d.faults[0].Error(), want) {

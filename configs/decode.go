@@ -21,6 +21,7 @@ type place struct {
 // does not: it goes on after a fault, says where every key was set, and never
 // rounds 2.5 to a whole number.
 type decoder struct {
+	keys     []string // of the whole schema
 	file     string
 	places   map[string]place // by key, over all layers: the last to set a key
 	set      map[string]bool  // keys set by this layer: the file, or the overrides
@@ -70,8 +71,8 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, key string) {
 func (d *decoder) read(n *yaml.Node, v reflect.Value, key string) bool {
 	switch v.Kind() {
 	case reflect.Struct:
-		if n.Kind == yaml.ScalarNode && v.Type() == reflect.TypeFor[StyleImage]() {
-			v.Set(reflect.ValueOf(StyleImage{Path: n.Value, Weight: 1}))
+		if path := v.FieldByName("Path"); n.Kind == yaml.ScalarNode && path.IsValid() {
+			path.SetString(n.Value) // an image alone
 			return true
 		}
 		return d.section(n, v, key)
@@ -145,7 +146,7 @@ func (d *decoder) unknown(k *yaml.Node, key string, v reflect.Value) {
 	}
 	leaf := func(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 	var leaves []string
-	for _, full := range Keys() {
+	for _, full := range d.keys {
 		if full == key { // a dotted key, which only --set splits
 			d.meant[full] = true
 			d.fail(k, key, "is not a known key: in a file, write %s under %s", leaf(full), parent(full))
@@ -156,7 +157,7 @@ func (d *decoder) unknown(k *yaml.Node, key string, v reflect.Value) {
 	meant := nearest(key, siblings)
 	if meant == "" { // right word, wrong section
 		if i := slices.Index(leaves, nearest(k.Value, leaves)); i >= 0 {
-			meant = Keys()[i]
+			meant = d.keys[i]
 		}
 	}
 	if meant != "" {
@@ -190,15 +191,16 @@ func (d *decoder) images(n *yaml.Node, v reflect.Value, path string) bool {
 	if n.Kind != yaml.SequenceNode {
 		return false
 	}
-	var images []StyleImage
+	images := reflect.Zero(v.Type())
 	for i, item := range n.Content {
 		key := fmt.Sprintf("%s[%d]", path, i)
 		d.mark(item, key)
-		image := StyleImage{Weight: 1}
-		d.decode(item, reflect.ValueOf(&image).Elem(), key)
-		images = append(images, image)
+		image := reflect.New(v.Type().Elem()).Elem()
+		image.FieldByName("Weight").SetFloat(1)
+		d.decode(item, image, key)
+		images = reflect.Append(images, image)
 	}
-	v.Set(reflect.ValueOf(images))
+	v.Set(images)
 	return true
 }
 
@@ -254,10 +256,14 @@ func scalar(n *yaml.Node, v reflect.Value) bool {
 	return true
 }
 
-// exclude makes the layer that was just read win over those below it where two
-// keys exclude each other.
-func (d *decoder) exclude(c *Config) {
-	only := func(key, other string) bool { return d.set[key] && !d.set[other] }
+// only reports whether the layer that was just read sets one of two keys alone.
+func (d *decoder) only(key, other string) bool { return d.set[key] && !d.set[other] }
+
+func (c *Config) exclude(d *decoder) {
+	only := d.only
+	if c.Train.Precision == "fp32" { // as versions before bf16 wrote it
+		c.Train.Precision = "float32"
+	}
 	if only("train.epochs", "train.steps") && c.Train.Epochs != 0 {
 		c.Train.Steps = 0
 	}
@@ -270,11 +276,15 @@ func (d *decoder) exclude(c *Config) {
 	if only("style.image", "style.images") && c.Style.Image != "" {
 		c.Style.Images = nil
 	}
-	if only("vgg.random", "vgg.weights") && c.VGG.Random {
-		c.VGG.Weights = ""
+	c.VGG.exclude(only)
+}
+
+func (g *VGG) exclude(only func(key, other string) bool) {
+	if only("vgg.random", "vgg.weights") && g.Random {
+		g.Weights = ""
 	}
-	if only("vgg.weights", "vgg.random") && c.VGG.Weights != "" {
-		c.VGG.Random = false
+	if only("vgg.weights", "vgg.random") && g.Weights != "" {
+		g.Random = false
 	}
 }
 
@@ -294,7 +304,11 @@ func typeName(t reflect.Type) string {
 	case reflect.Map:
 		return "a mapping of layers to weights"
 	case reflect.Slice:
-		return "a list of {path, weight}"
+		var keys []string
+		for i := range t.Elem().NumField() {
+			keys = append(keys, t.Elem().Field(i).Tag.Get("yaml"))
+		}
+		return "a list of {" + strings.Join(keys, ", ") + "}"
 	}
 	return "a mapping of keys to values"
 }

@@ -73,38 +73,51 @@ func readFile(path string) ([]byte, error) {
 // load is Load on the content of a file of that name.
 func load(file string, b []byte, sets []string) (*Config, error) {
 	c := Default()
-	d := decoder{places: map[string]place{}, mistyped: map[string]bool{}, meant: map[string]bool{}}
+	err := read(c, file, b, sets)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// schema is a config of any kind: a pointer to a structure.
+type schema interface {
+	// exclude makes the layer that was just read win over those below it where
+	// two keys exclude each other.
+	exclude(d *decoder)
+	check(v *checker)
+}
+
+// read fills c, which holds the defaults, from a file of that name and content,
+// and from overrides.
+func read(c schema, file string, b []byte, sets []string) error {
+	root := reflect.ValueOf(c).Elem()
+	d := decoder{keys: keysOf(root), places: map[string]place{}, mistyped: map[string]bool{}, meant: map[string]bool{}}
 
 	d.begin(file)
 	if n, fault := parse(b); fault != nil {
 		fault.File = file
-		return nil, Faults{*fault}
+		return Faults{*fault}
 	} else if n != nil {
-		d.decode(n, reflect.ValueOf(c).Elem(), "")
+		d.decode(n, root, "")
 	}
-	d.exclude(c)
+	c.exclude(&d)
 
 	d.begin(override)
 	for _, s := range sets {
-		if n, fault := parseOverride(s); fault != nil {
+		if n, fault := parseOverride(s, root); fault != nil {
 			d.faults = append(d.faults, *fault)
 		} else {
-			d.decode(n, reflect.ValueOf(c).Elem(), "")
+			d.decode(n, root, "")
 		}
 	}
-	d.exclude(c)
+	c.exclude(&d)
 
-	if c.Train.Precision == "fp32" { // as versions before bf16 wrote it
-		c.Train.Precision = "float32"
-	}
 	v := checker{faults: d.faults, at: func(key string) (place, bool) {
 		return d.at(key, file)
 	}}
-	v.check(c)
-	if err := v.faults.err(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	c.check(&v)
+	return v.faults.err()
 }
 
 // at says where key was set, else where its section begins, and whether a fault
@@ -169,14 +182,14 @@ func parse(b []byte) (*yaml.Node, *Fault) {
 // parseOverride turns "a.b=value" into the mapping {a: {b: value}}, so that
 // overrides and files are read by the same code. The mappings it makes have
 // line 0.
-func parseOverride(set string) (*yaml.Node, *Fault) {
+func parseOverride(set string, root reflect.Value) (*yaml.Node, *Fault) {
 	key, value, ok := strings.Cut(set, "=")
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 	if !ok || key == "" {
 		return nil, &Fault{File: override, Key: set, Problem: "must have the form key=value, such as train.batch=8"}
 	}
 	var n *yaml.Node
-	if isQuoted := strings.HasPrefix(value, `"`) || strings.HasPrefix(value, "'"); isText(key) && !isQuoted {
+	if isQuoted := strings.HasPrefix(value, `"`) || strings.HasPrefix(value, "'"); isText(key, root) && !isQuoted {
 		n = text(value)
 	} else {
 		var fault *Fault
@@ -201,9 +214,9 @@ func text(s string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 }
 
-func isText(key string) bool {
+func isText(key string, root reflect.Value) bool {
 	found := false
-	walk(reflect.ValueOf(Default()).Elem(), "", func(k string, v reflect.Value) {
+	walk(root, "", func(k string, v reflect.Value) {
 		found = found || k == key && v.Kind() == reflect.String
 	})
 	return found

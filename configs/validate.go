@@ -19,7 +19,7 @@ import (
 // name keys, not lines.
 func (c *Config) Validate() error {
 	v := checker{at: func(string) (place, bool) { return place{}, true }}
-	v.check(c)
+	c.check(&v)
 	return v.faults.err()
 }
 
@@ -84,12 +84,16 @@ func (v *checker) text(key, x string) {
 	}
 }
 
-func (v *checker) check(c *Config) {
-	walk(reflect.ValueOf(c).Elem(), "", func(key string, x reflect.Value) {
+func (v *checker) texts(root reflect.Value) {
+	walk(root, "", func(key string, x reflect.Value) {
 		if x.Kind() == reflect.String {
 			v.text(key, x.String())
 		}
 	})
+}
+
+func (c *Config) check(v *checker) {
+	v.texts(reflect.ValueOf(c).Elem())
 	if c.Name == "" {
 		v.fail("name", "must not be empty")
 	}
@@ -288,12 +292,18 @@ func (v *checker) train(t Train) {
 	v.atLeast("train.checkpoint_every", t.CheckpointEvery, 0)
 	v.atLeast("train.keep_checkpoints", t.KeepCheckpoints, 1)
 	v.atLeast("train.preview_every", t.PreviewEvery, 0)
-	v.oneOf("train.precision", t.Precision, "float32", "bf16")
-	if t.Precision == "bf16" && t.Exact {
-		v.fail("train.precision", "bf16 and train.exact are both set: exact kernels compute in float32, keep one of them")
+	v.arithmetic("train.", t.Precision, t.Exact, t.Threads, t.Device)
+}
+
+// arithmetic checks the keys of a section, whose path ends in a dot, that say
+// what computes.
+func (v *checker) arithmetic(section, precision string, exact bool, threads int, device string) {
+	v.oneOf(section+"precision", precision, "float32", "bf16")
+	if precision == "bf16" && exact {
+		v.fail(section+"precision", "bf16 and %sexact are both set: exact kernels compute in float32, keep one of them", section)
 	}
-	v.atLeast("train.threads", t.Threads, 0)
-	v.device("train.device", t.Device)
+	v.atLeast(section+"threads", threads, 0)
+	v.device(section+"device", device)
 }
 
 // device checks a name's form alone: whether the build and the machine have the

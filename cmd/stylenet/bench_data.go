@@ -135,7 +135,7 @@ func (o *benchDataOptions) run(cmd *cobra.Command, args []string) (err error) {
 // of the flags, without checkpoints. It draws what is missing.
 func (o *benchDataOptions) recipe(cmd *cobra.Command, args []string, scenes demoFolder) (*configs.Config, error) {
 	sets := []string{"train.checkpoint_every=0", "train.preview_every=0", "data.holdout="}
-	onDevice, err := deviceSets(cmd)
+	onDevice, err := deviceSets(cmd, "train.")
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ func (o *benchTrainOptions) config(cmd *cobra.Command, dir string, steps int) (*
 	if err := scenes.draw(cmd.Context(), 2*o.batch, 640, 480); err != nil {
 		return nil, err
 	}
-	sets, err := deviceSets(cmd)
+	sets, err := deviceSets(cmd, "train.")
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (o *demoOptions) train(cmd *cobra.Command, folder demoFolder, runDir string
 	if o.steps < 0 {
 		return usagef(cmd, "--steps %d: give 1 or more, or 0 for the recipe's", o.steps)
 	}
-	sets, err := deviceSets(cmd)
+	sets, err := deviceSets(cmd, "train.")
 	if err != nil {
 		return err
 	}

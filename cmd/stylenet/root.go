@@ -25,7 +25,7 @@ func newRootCmd() *cobra.Command {
 		SilenceErrors: true, // main reports them
 		SilenceUsage:  true,
 	},
-		newInitCmd(), newDataCmd(), newWeightsCmd(), newTrainCmd(), newExportCmd(), newStylizeCmd(),
+		newInitCmd(), newDataCmd(), newWeightsCmd(), newTrainCmd(), newExportCmd(), newStylizeCmd(), newOptimizeCmd(),
 		newBenchCmd(), newDemoCmd(), newDevicesCmd(), newVersionCmd(),
 	)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")

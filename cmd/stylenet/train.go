@@ -67,7 +67,7 @@ func presetNames() string {
 }
 
 func (o *trainOptions) run(cmd *cobra.Command, args []string) error {
-	onDevice, err := deviceSets(cmd)
+	onDevice, err := deviceSets(cmd, "train.")
 	if err != nil {
 		return err
 	}
@@ -97,15 +97,15 @@ func (o *trainOptions) run(cmd *cobra.Command, args []string) error {
 }
 
 // deviceSets are the flags --device and --threads, where they are given, as
-// settings of a configuration.
-func deviceSets(cmd *cobra.Command) ([]string, error) {
+// settings of a section of a configuration.
+func deviceSets(cmd *cobra.Command, section string) ([]string, error) {
 	if _, err := threadsFlag(cmd); err != nil {
 		return nil, err
 	}
 	var sets []string
 	for _, flag := range []string{"device", "threads"} {
 		if cmd.Flags().Changed(flag) {
-			sets = append(sets, "train."+flag+"="+cmd.Flag(flag).Value.String())
+			sets = append(sets, section+flag+"="+cmd.Flag(flag).Value.String())
 		}
 	}
 	return sets, nil

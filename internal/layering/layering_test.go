@@ -60,6 +60,9 @@ var rules = []rule{
 	{"internal/checkpoint", []string{"internal/atomicfile", "internal/formats/safetensors", "internal/weights"}, "a snapshot is stored without knowing what its tensors mean"},
 	{"internal/stylize", []string{"internal/images", "internal/inference", "internal/kernels", "internal/model", "internal/networks", "internal/weights"}, "a picture is stylized without training code and without a choice of device"},
 	{"internal/stylize/batch", []string{"data", "internal/images"}, "which pictures there are and where results go does not depend on what is done to them"},
+	{"internal/optimize", []string{
+		"losses", "internal/autodiff", "internal/images", "internal/inference", "internal/kernels", "internal/networks", "internal/vgg", "internal/weights",
+	}, "a picture is optimised without training code, without a choice of device and wherever its state is kept"},
 	{"train", []string{
 		"configs", "data", "losses", "internal/atomicfile", "internal/autodiff", "internal/checkpoint", "internal/devices", "internal/formats/...",
 		"internal/images", "internal/inference", "internal/kernels", "internal/model", "internal/networks", "internal/stylize", "internal/vgg", "internal/weights",
