@@ -24,8 +24,8 @@ func johnson(t *testing.T, edit func(*networks.Johnson)) *networks.Network {
 	return net
 }
 
-// fixture is a network with random weights on the reference device, and a
-// random picture for it.
+// fixture is a network with random weights on a device, and a random picture for
+// it.
 type fixture struct {
 	net     *networks.Network
 	dev     kernels.Device
@@ -34,9 +34,16 @@ type fixture struct {
 	picture []float32 // (3, h, w)
 }
 
+// newFixture makes a fixture on the reference device.
 func newFixture(t *testing.T, net *networks.Network, h, w int) *fixture {
 	t.Helper()
-	f := &fixture{net: net, dev: reference.New(2), h: h, w: w, picture: make([]float32, 3*h*w)}
+	return newFixtureOn(t, reference.New(2), net, h, w)
+}
+
+// newFixtureOn makes a fixture on a device, which it closes.
+func newFixtureOn(t *testing.T, dev kernels.Device, net *networks.Network, h, w int) *fixture {
+	t.Helper()
+	f := &fixture{net: net, dev: dev, h: h, w: w, picture: make([]float32, 3*h*w)}
 	t.Cleanup(func() {
 		if err := f.dev.Close(); err != nil {
 			t.Error(err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"stylenet/internal/devices"
 	"stylenet/internal/networks"
 )
 
@@ -297,7 +298,7 @@ func describe(net *networks.Network) string {
 func TestDrawnNetworks(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(8, 8))
 	refused, used := 0, map[string]int{}
-	for range 150 {
+	for range 100 {
 		net := drawNetwork(rnd, 3+rnd.IntN(9), 12+rnd.IntN(9), 8)
 		f := newFixture(t, net, 12+rnd.IntN(9), 8)
 		if _, err := net.Sizes(f.h, f.w); err != nil {
@@ -341,7 +342,7 @@ func TestDrawnNetworks(t *testing.T) {
 			}
 		}
 	}
-	if refused > 60 {
+	if refused > 40 {
 		t.Errorf("%d networks could not be run by strips", refused)
 	}
 	for _, op := range []networks.Op{
@@ -349,6 +350,41 @@ func TestDrawnNetworks(t *testing.T) {
 	} {
 		if name := fmt.Sprintf("%T", op); used[name] < 10 {
 			t.Errorf("%s was drawn %d times", name, used[name])
+		}
+	}
+}
+
+// The same on the best device of this build.
+func TestDrawnNetworksOnBestDevice(t *testing.T) {
+	dev, err := devices.Open("auto", devices.Options{Exact: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	if dev.Info().Backend == "reference" {
+		t.Skip("the reference is the only device of this build")
+	}
+	rnd := rand.New(rand.NewPCG(9, 9))
+	for range 60 {
+		net := drawNetwork(rnd, 3+rnd.IntN(9), 16, 9)
+		f := newFixtureOn(t, dev.Scope(), net, 16, 9)
+		for i := range f.picture {
+			f.picture[i] = f.picture[i]/128 - 1
+		}
+		want := f.evaluate(t)
+		last := want[len(want)-1]
+		if d := far(f.run(t)[0], last); d > 1e-4 {
+			t.Fatalf("%g apart:\n%s", d, describe(net))
+		}
+		if got, err := NewStrips(f.dev, net, f.arrays, f.h, f.w, Limits{Bytes: 1 << 30, Rows: 5}); err == nil {
+			if err := got.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if d := far(f.strips(t, Limits{Bytes: 1 << 30, Rows: 5}, nil), last); d > 1e-4 {
+				t.Fatalf("strips are %g apart:\n%s", d, describe(net))
+			}
+		} else if !strings.Contains(err.Error(), "cannot be run by strips") {
+			t.Fatal(err)
 		}
 	}
 }
