@@ -45,16 +45,18 @@ func pointwises(s kernels.Shape) []call {
 		pointwise(s, s, kernels.Pointwise{Function: kernels.Clip, A: -.5, B: .75}),
 		pointwise(s, s, kernels.Pointwise{Function: kernels.Clip, A: .5, B: 3}), // not of padding
 	}
-	for sides := range 8 {
+	for f := kernels.Add; f <= kernels.Divide; f++ {
+		calls = append(calls, pointwise(s, s, kernels.Pointwise{Function: f}))
+	}
+	for sides := 1; sides < 8; sides++ {
 		b := s
 		for bit, side := range []*int{&b.C, &b.H, &b.W} {
 			if sides>>bit&1 == 1 {
 				*side = 1
 			}
 		}
-		for f := kernels.Add; f <= kernels.Divide; f++ {
-			calls = append(calls, pointwise(s, b, kernels.Pointwise{Function: f}))
-		}
+		f := kernels.Add + kernels.Function((sides+s.C)%4) // each in turn
+		calls = append(calls, pointwise(s, b, kernels.Pointwise{Function: f}))
 	}
 	return calls
 }
