@@ -31,7 +31,7 @@ import (
 // may be nil.
 type Options struct {
 	Version string            // of stylenet, for checkpoints and models
-	Observe func(Metrics)     // after every step
+	Observe func(Metrics)     // after every step; on a GPU, once the next one is launched
 	Warn    func(error)       // something was wrong and has been worked around
 	Preview func(path string) // a preview was written
 	Eval    func(Evaluation)  // held-out photos were evaluated

@@ -269,7 +269,7 @@ func TestOpenONNX(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	meta := onnx.Meta{Version: m.Version}
+	meta := onnx.Options{Version: m.Version}
 	if meta.Multiple, meta.Least, err = net.Multiple(); err != nil {
 		t.Fatal(err)
 	}
