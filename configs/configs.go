@@ -27,7 +27,9 @@ import (
 // return it with every key filled in.
 type Config struct {
 	// Name labels the run and the model that it makes.
-	Name    string  `yaml:"name" json:"name"`
+	Name string `yaml:"name" json:"name"`
+	// Kind is the kind of training: "johnson", a network for a style.
+	Kind    string  `yaml:"kind" json:"kind"`
 	Data    Data    `yaml:"data" json:"data"`
 	Style   Style   `yaml:"style" json:"style"`
 	VGG     VGG     `yaml:"vgg" json:"vgg"`
@@ -225,9 +227,13 @@ type Train struct {
 
 // Default returns the value of every key that a config leaves out. It is not
 // valid by itself: data.dir and style.image have no default.
-func Default() *Config {
+func Default() *Config { return defaultOf(johnson) }
+
+// defaultOf is Default for a kind of training.
+func defaultOf(kind string) *Config {
 	return &Config{
 		Name:  "style",
+		Kind:  kind,
 		Data:  Data{Size: 256, ScaleMin: 1, ScaleMax: 1},
 		Style: Style{Size: 256, Scale: 1},
 		VGG:   VGG{Seed: 1, Convention: "auto", Pooling: "max"},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,10 @@ func readFile(path string) ([]byte, error) {
 func load(file string, b []byte, sets []string) (*Config, error) {
 	c := Default()
 	err := read(c, file, b, sets)
+	if c.Kind != johnson && slices.Contains(kinds(), c.Kind) { // reading alone tells the kind, and the kind the defaults
+		c = defaultOf(c.Kind)
+		err = read(c, file, b, sets)
+	}
 	if err != nil {
 		return nil, err
 	}

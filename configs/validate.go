@@ -97,6 +97,7 @@ func (c *Config) check(v *checker) {
 	if c.Name == "" {
 		v.fail("name", "must not be empty")
 	}
+	v.kind(c)
 	v.data(c)
 	v.style(c.Style)
 	v.vgg(c.VGG)

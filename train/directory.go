@@ -98,7 +98,7 @@ func (r *Run) checkpoint() error {
 	if err != nil {
 		return err
 	}
-	state, err := json.Marshal(cursorState{Data: r.cursor})
+	state, err := r.state()
 	if err != nil {
 		return err
 	}
@@ -131,6 +131,19 @@ func (r *Run) checkpoint() error {
 	}
 	r.saved = r.step
 	return nil
+}
+
+// state is what a checkpoint keeps besides tensors: where the inputs of steps
+// stand.
+func (r *Run) state() ([]byte, error) {
+	s := cursorState{Data: r.cursor}
+	if of := r.kind.state(); of != nil {
+		var err error
+		if s.Kind, err = json.Marshal(of); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(s)
 }
 
 func (r *Run) addMoments(set *weights.Set, i int, name string) error {
@@ -177,13 +190,38 @@ func (r *Run) openPreview() error {
 // previewSide bounds the long side of previews, in pixels.
 const previewSide = 512
 
-// preview stylizes the preview photo with the network as it stands. It belongs
-// to the step at hand, which a stop lets finish.
-func (r *Run) preview() (err error) {
+// preview stylizes the preview photo with the samples of the step at hand, which
+// a stop lets finish.
+func (r *Run) preview() error {
 	if _, err := r.weights(); err != nil {
 		return err
 	}
-	s, err := stylize.Open(r.dev, r.model)
+	samples, err := r.kind.samples()
+	if err != nil {
+		return fmt.Errorf("preview: %w", err)
+	}
+	dir := filepath.Join(r.dir, "previews")
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	for _, s := range samples {
+		name := fmt.Sprintf("step-%08d", r.step)
+		if s.name != "" {
+			name += "-" + s.name
+		}
+		path := filepath.Join(dir, name+".png")
+		if err := r.previewSample(path, s); err != nil {
+			return err
+		}
+		if r.options.Preview != nil {
+			r.options.Preview(path)
+		}
+	}
+	return nil
+}
+
+func (r *Run) previewSample(path string, of sample) (err error) {
+	s, err := stylize.Open(r.dev, of.model)
 	if err != nil {
 		return fmt.Errorf("preview: %w", err)
 	}
@@ -192,18 +230,7 @@ func (r *Run) preview() (err error) {
 	if err != nil {
 		return fmt.Errorf("preview: %w", err)
 	}
-	dir := filepath.Join(r.dir, "previews")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	path := filepath.Join(dir, fmt.Sprintf("step-%08d.png", r.step))
-	if err := images.Save(path, p, images.SaveOptions{}); err != nil {
-		return err
-	}
-	if r.options.Preview != nil {
-		r.options.Preview(path)
-	}
-	return nil
+	return images.Save(path, p, images.SaveOptions{})
 }
 
 // trimEvaluations drops the evaluations of steps after the checkpoint.

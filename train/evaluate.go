@@ -11,7 +11,6 @@ import (
 	"stylenet/data"
 	"stylenet/internal/images"
 	"stylenet/internal/inference"
-	"stylenet/losses"
 )
 
 // Evaluation is a line of eval.jsonl: the mean losses on held-out photos, with
@@ -31,54 +30,23 @@ const (
 	evaluationSize   = 256
 )
 
-// evaluate appends a line to eval.jsonl where data.holdout is set.
-func (r *Run) evaluate() (err error) {
-	photos := r.holdout
-	if len(photos) == 0 {
+// evaluate appends a line to eval.jsonl where data.holdout is set: the mean over
+// all samples.
+func (r *Run) evaluate() error {
+	if len(r.holdout) == 0 {
 		return nil
 	}
-	set, err := r.weights()
+	if _, err := r.weights(); err != nil {
+		return err
+	}
+	samples, err := r.kind.samples()
 	if err != nil {
 		return err
 	}
-	dev := r.dev.Scope()
-	defer func() { err = errors.Join(err, dev.Close()) }()
-	arrays, err := inference.Upload(dev, r.net, set)
-	if err != nil {
-		return err
-	}
-	plan, err := inference.Compile(dev, r.net, arrays, 1, evaluationSize, evaluationSize)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, plan.Close()) }()
-	result := make([]float32, 3*evaluationSize*evaluationSize)
-	meter, err := losses.NewMeter(dev, r.lossNet, r.lossArrays, r.styleTargets, r.recipe, evaluationSize, evaluationSize)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, meter.Close()) }()
-	e := Evaluation{Step: r.step, Photos: len(photos)}
-	for _, p := range photos {
-		if err := plan.Device().Upload(plan.Input(), p); err != nil {
+	e := Evaluation{Step: r.step, Photos: len(r.holdout)}
+	for _, s := range samples {
+		if err := r.evaluateSample(&e, s, float64(len(r.holdout)*len(samples))); err != nil {
 			return err
-		}
-		plan.Run()
-		if err := plan.Device().Download(result, plan.Output(0)); err != nil {
-			return err
-		}
-		for i, v := range result {
-			result[i] = min(max(v, 0), 255)
-		}
-		content, style, err := meter.Measure(p, result)
-		if err != nil {
-			return err
-		}
-		for i, l := range r.recipe.Content {
-			e.Content += l.Weight * content[i] / float64(len(photos))
-		}
-		for i, l := range r.recipe.Style {
-			e.Style += l.Weight * style[i] / float64(len(photos))
 		}
 	}
 	e.Loss = e.Content + e.Style
@@ -99,6 +67,55 @@ func (r *Run) evaluate() (err error) {
 		r.options.Eval(e)
 	}
 	return err
+}
+
+// evaluateSample adds to e the losses of a sample on all photos, divided by the
+// number of pictures that e is the mean of.
+func (r *Run) evaluateSample(e *Evaluation, s sample, pictures float64) (err error) {
+	net, err := s.model.Network.Build()
+	if err != nil {
+		return err
+	}
+	dev := r.dev.Scope()
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	arrays, err := inference.Upload(dev, net, s.model.Weights)
+	if err != nil {
+		return err
+	}
+	plan, err := inference.Compile(dev, net, arrays, 1, evaluationSize, evaluationSize)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, plan.Close()) }()
+	result := make([]float32, 3*evaluationSize*evaluationSize)
+	meter, err := s.meter(dev, evaluationSize, evaluationSize)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, meter.Close()) }()
+	for _, p := range r.holdout {
+		if err := plan.Device().Upload(plan.Input(), p); err != nil {
+			return err
+		}
+		plan.Run()
+		if err := plan.Device().Download(result, plan.Output(0)); err != nil {
+			return err
+		}
+		for i, v := range result {
+			result[i] = min(max(v, 0), 255)
+		}
+		content, style, err := meter.Measure(p, result)
+		if err != nil {
+			return err
+		}
+		for i, l := range r.recipe.Content {
+			e.Content += l.Weight * content[i] / pictures
+		}
+		for i, l := range r.recipe.Style {
+			e.Style += l.Weight * style[i] / pictures
+		}
+	}
+	return nil
 }
 
 // openHoldout reads the centres of the first photos of data.holdout.

@@ -78,7 +78,7 @@ func TestStepsHardlyAllocate(t *testing.T) {
 	r, err := New(t.Context(), w.config(t, "network.norm=batch", "train.clip_norm=1"), w.path("run"), Options{})
 	check(t, err)
 	r.loader.Close() // its goroutines allocate
-	pixels := make([]float32, r.x.Shape().Elements())
+	pixels := make([]float32, r.config.Train.Batch*3*r.config.Data.Size*r.config.Data.Size)
 	step := func() {
 		check(t, r.launch(pixels))
 		check(t, r.settle(0))
@@ -128,7 +128,7 @@ func TestStyleImagesAreAveraged(t *testing.T) {
 		r, err := New(t.Context(), cfg, w.path(dir), Options{})
 		check(t, err)
 		var all [][]float32
-		for _, a := range r.styleTargets {
+		for _, a := range r.kind.(*johnson).styleTargets {
 			values := make([]float32, a.Shape().Elements())
 			check(t, r.dev.Download(values, a))
 			all = append(all, values)

@@ -132,9 +132,9 @@ func parityTrain(t *testing.T, device string, o devices.Options, steps int) (map
 		m, err := r.read()
 		check(t, err)
 		row := []float64{m.Loss, m.Content, m.Style, m.TotalVariation}
-		for _, n := range r.terms.Style {
+		for _, term := range r.terms[len(r.recipe.Content):][:len(r.recipe.Style)] {
 			var v [1]float32
-			check(t, r.machine.Device().Download(v[:], r.machine.Value(n)))
+			check(t, r.machine.Device().Download(v[:], r.machine.Value(term.node)))
 			row = append(row, float64(v[0]))
 		}
 		rows = append(rows, row)
@@ -168,10 +168,11 @@ func parityRun(t *testing.T, device string, o devices.Options) *Run {
 	}
 	check(t, err)
 	n := cfg.Network
-	johnson := networks.Johnson{Architecture: n.Architecture, Padding: n.Padding, Norm: n.Norm, Upsample: n.Upsample, Output: n.Output}
-	r.net, err = johnson.Build()
+	design := networks.Johnson{Architecture: n.Architecture, Padding: n.Padding, Norm: n.Norm, Upsample: n.Upsample, Output: n.Output}
+	net, err := design.Build()
 	check(t, err)
-	r.model = &model.Model{Network: johnson, Weights: parityWeights(r.net)}
+	r.kind = &johnson{r: r, net: net}
+	r.model = &model.Model{Network: design, Weights: parityWeights(net)}
 	r.recipe = losses.Recipe{Content: term(cfg.Loss.Content), Style: term(cfg.Loss.Style), TotalVariation: cfg.Loss.TotalVariation}
 	r.lossNet, err = networks.VGG19(r.recipe.Deepest(), networks.Caffe, false)
 	check(t, err)

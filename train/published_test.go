@@ -46,8 +46,6 @@ func TestLossesOfPyTorchsNetwork(t *testing.T) {
 	defer func() { check(t, r.dev.Close()) }()
 	r.model, err = model.Open(pth)
 	check(t, err)
-	r.net, err = r.model.Network.Build()
-	check(t, err)
 	r.recipe = losses.Recipe{Content: term(cfg.Loss.Content), Style: term(cfg.Loss.Style)}
 	r.lossNet, err = networks.VGG19(r.recipe.Deepest(), networks.Caffe, false)
 	check(t, err)
@@ -55,7 +53,9 @@ func TestLossesOfPyTorchsNetwork(t *testing.T) {
 	check(t, err)
 	r.lossArrays, err = inference.Upload(r.dev, r.lossNet, r.vgg.Set)
 	check(t, err)
-	check(t, r.openStyle())
+	k := &johnson{r: r}
+	check(t, k.openStyle())
+	r.kind = k
 
 	var e Evaluation
 	r.options.Eval = func(got Evaluation) { e = got }

@@ -6,7 +6,6 @@ import (
 	"math"
 	"time"
 
-	"stylenet/internal/autodiff"
 	"stylenet/internal/kernels"
 )
 
@@ -48,13 +47,8 @@ func newReadings(dev kernels.Device, arrays []kernels.Array) (*readings, error) 
 // openReadings lists what is read of a step, in the order in which read takes it.
 func (r *Run) openReadings() (err error) {
 	var arrays []kernels.Array
-	for _, terms := range [][]*autodiff.Node{r.terms.Content, r.terms.Style} {
-		for _, n := range terms {
-			arrays = append(arrays, r.machine.Value(n))
-		}
-	}
-	if r.terms.TotalVariation != nil {
-		arrays = append(arrays, r.machine.Value(r.terms.TotalVariation))
+	for _, t := range r.terms {
+		arrays = append(arrays, r.machine.Value(t.node))
 	}
 	arrays = append(arrays, r.squaredNorm)
 	for _, l := range r.machine.Statistics() {
@@ -96,14 +90,8 @@ func (r *Run) read() (Metrics, error) {
 		rest = rest[n:]
 		return v
 	}
-	for _, l := range r.recipe.Content {
-		m.Content += l.Weight * float64(next(1)[0])
-	}
-	for _, l := range r.recipe.Style {
-		m.Style += l.Weight * float64(next(1)[0])
-	}
-	if r.terms.TotalVariation != nil {
-		m.TotalVariation = r.recipe.TotalVariation * float64(next(1)[0])
+	for _, t := range r.terms {
+		*t.metric(&m) += t.weight * float64(next(1)[0])
 	}
 	m.Loss = m.Content + m.Style + m.TotalVariation
 	m.squaredNorm = float64(next(1)[0])

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -14,7 +13,6 @@ import (
 
 	"stylenet/configs"
 	"stylenet/data"
-	"stylenet/internal/autodiff"
 	"stylenet/internal/checkpoint"
 	"stylenet/internal/devices"
 	"stylenet/internal/images"
@@ -60,19 +58,14 @@ type Run struct {
 	vgg     *vgg.Weights
 	lossNet *networks.Network
 	recipe  losses.Recipe
+	kind    kind
 	model   *model.Model
-	net     *networks.Network
 	loader  *data.Loader
 	source  Source // the loader, or what stands before it
 
-	lossArrays     inference.Arrays
-	styleTargets   []kernels.Array // Gram matrices
-	x              kernels.Array   // the batch, (N, 3, size, size): the input of targets, where these are
-	targets        *inference.Plan // VGG-19 on the batch, up to the deepest content layer; nil without content layers
-	machine        *autodiff.Machine
-	terms          *losses.Terms
-	names          []string // of the trainable parameters
-	params, m, v   []kernels.Array
+	lossArrays inference.Arrays
+	graph
+	m, v           []kernels.Array
 	recorded       func() error // pass as a whole, where the device can record it
 	readings       *readings
 	launched       []Metrics      // steps whose losses are not read yet, the oldest first
@@ -190,9 +183,12 @@ func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from 
 	if o.Device != nil {
 		r.dev = o.Device(r.dev)
 	}
+	if r.kind, err = newKind(r); err != nil {
+		return nil, err
+	}
 	for _, stage := range []func() error{
-		func() error { return r.openModel(from) },
 		r.openLosses,
+		func() error { return r.openModel(from) },
 		func() error { return r.openData(from) },
 		r.openPreview,
 		r.openHoldout,
@@ -210,27 +206,27 @@ func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from 
 	return r, nil
 }
 
-// openModel makes or restores the style network.
-func (r *Run) openModel(from *checkpoint.Snapshot) (err error) {
-	n := r.config.Network
-	johnson := networks.Johnson{Architecture: n.Architecture, Padding: n.Padding, Norm: n.Norm, Upsample: n.Upsample, Output: n.Output}
-	if n.Output == "tanh" {
-		johnson.OutputScale, johnson.OutputOffset = float32(n.OutputScale), float32(n.OutputOffset)
+// openModel makes or restores the model.
+func (r *Run) openModel(from *checkpoint.Snapshot) error {
+	design, err := r.kind.design()
+	if err != nil {
+		return err
 	}
-	if r.net, err = johnson.Build(); err != nil {
-		return fmt.Errorf("network.%w", err)
+	net, err := design.Build()
+	if err != nil {
+		return err
 	}
 	recipe, err := json.Marshal(r.config)
 	if err != nil {
 		return err
 	}
-	r.model = &model.Model{Network: johnson, Recipe: string(recipe), Version: r.options.Version}
+	r.model = &model.Model{Network: design, Recipe: string(recipe), VGG: r.vgg.Description, Version: r.options.Version}
 	if from == nil {
-		r.model.Weights, err = r.net.Init(r.config.Train.Seed)
+		r.model.Weights, err = r.kind.initial(net)
 		return err
 	}
 	r.model.Weights = from.Model
-	if err := r.net.Check(from.Model, nil); err != nil {
+	if err := net.Check(from.Model, nil); err != nil {
 		return fmt.Errorf("the checkpoint of step %d does not fit the configuration: %w", from.Step, err)
 	}
 	return nil
@@ -250,7 +246,6 @@ func (r *Run) openLosses() (err error) {
 	if err != nil {
 		return err
 	}
-	r.model.VGG = r.vgg.Description
 	r.recipe = losses.Recipe{
 		Content:        term(r.config.Loss.Content),
 		Style:          term(r.config.Loss.Style),
@@ -275,7 +270,8 @@ func term(t configs.Term) []losses.Layer {
 
 // cursorState is the part of a checkpoint that is the trainer's own.
 type cursorState struct {
-	Data data.Cursor `json:"data"`
+	Data data.Cursor     `json:"data"`
+	Kind json.RawMessage `json:"kind,omitempty"` // what the kind of training adds
 }
 
 // DataOptions are the options of a configuration's loader.
@@ -288,8 +284,8 @@ func DataOptions(cfg *configs.Config) data.Options {
 }
 
 func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
+	var s cursorState
 	if from != nil {
-		var s cursorState
 		if err := json.Unmarshal(from.State, &s); err != nil {
 			return fmt.Errorf("the checkpoint of step %d: state: %w", from.Step, err)
 		}
@@ -305,6 +301,9 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 	if r.source = r.loader; r.options.Source != nil {
 		r.source = r.options.Source(r.loader)
 	}
+	if err := r.kind.openData(s.Kind); err != nil {
+		return err
+	}
 	t := r.config.Train
 	if r.steps = t.Steps; t.Epochs > 0 {
 		r.steps = max(1, t.Epochs*len(r.loader.Files())/t.Batch)
@@ -315,121 +314,24 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 	return nil
 }
 
-// buildStep compiles one training step: the style network, VGG-19 on its
-// result, and the losses. The photos' own features are computed by a plan
-// beside the graph, which keeps nothing but the content layers.
+// buildStep uploads VGG-19 and compiles one training step.
 func (r *Run) buildStep() (err error) {
-	size, batch := r.config.Data.Size, r.config.Train.Batch
 	if r.lossArrays, err = inference.Upload(r.dev, r.lossNet, r.vgg.Set); err != nil {
 		return err
 	}
 	// The device has them now: up to 80 MB that the step's arrays can have.
 	r.vgg.Set = nil
 	debug.FreeOSMemory()
-	if err := r.openStyle(); err != nil {
-		return err
-	}
-	targets := losses.Targets{Style: r.styleTargets}
-	owner := r.dev
-	if layers := r.recipe.Content; len(layers) > 0 {
-		net, err := networks.VGG19(r.recipe.DeepestContent(), r.vgg.Convention, r.config.VGG.Pooling == "avg")
-		if err != nil {
-			return err
-		}
-		keep, err := net.FindAll(losses.Names(layers))
-		if err != nil {
-			return err
-		}
-		if r.targets, err = inference.Compile(r.dev, net, r.lossArrays, batch, size, size, keep...); err != nil {
-			return err
-		}
-		owner, r.x = r.targets.Device(), r.targets.Input()
-		for i := range layers {
-			targets.Content = append(targets.Content, r.targets.Output(i))
-		}
-	}
-	if r.x == nil {
-		if r.x, err = r.dev.NewActivation(kernels.Shape{N: batch, C: 3, H: size, W: size}); err != nil {
-			return err
-		}
-	}
-	arrays, err := inference.Upload(r.dev, r.net, r.model.Weights)
-	if err != nil {
-		return err
-	}
-	g, err := autodiff.New(owner)
-	if err != nil {
-		return err
-	}
-	x, err := g.Input("photos", r.x)
-	if err != nil {
-		return err
-	}
-	y, err := g.Network(r.net, arrays, x, true)
-	if err != nil {
-		return fmt.Errorf("the style network at data.size %d: %w", size, err)
-	}
-	if r.terms, err = losses.Perceptual(g, r.lossNet, r.lossArrays, y[0], targets, r.recipe); err != nil {
-		return err
-	}
-	if r.machine, err = g.Compile(r.terms.Total); err != nil {
-		return err
-	}
-	for _, p := range r.net.Params() {
-		if p.Trainable {
-			r.names = append(r.names, p.Name)
-			r.params = append(r.params, arrays[p.Name])
-		}
-	}
-	return nil
-}
-
-// openStyle uploads the Gram matrices of the style images, averaged with the
-// images' weights: the loss against the average differs from the average of
-// the losses by a constant alone.
-func (r *Run) openStyle() error {
-	var means [][]float32
-	for _, s := range r.config.Style.Targets() {
-		p, err := images.Open(s.Path)
-		if err != nil {
-			return fmt.Errorf("style image: %w", err)
-		}
-		w, h := images.LongSide(p.W, p.H, r.config.Style.LongSide())
-		if p, err = images.Resize(p, w, h); err != nil {
-			return fmt.Errorf("style image %s: %w", s.Path, err)
-		}
-		grams, err := losses.GramMatrices(r.dev, r.lossNet, r.lossArrays, p.Pix, p.H, p.W, r.recipe.Style)
-		if err != nil {
-			return fmt.Errorf("style image %s at %d×%d: %w", s.Path, w, h, err)
-		}
-		if means == nil {
-			means = make([][]float32, len(grams))
-		}
-		for i, gram := range grams {
-			if means[i] == nil {
-				means[i] = make([]float32, len(gram))
-			}
-			for k, v := range gram {
-				means[i][k] += float32(s.Weight) * v
-			}
-		}
-	}
-	for _, mean := range means {
-		c := int(math.Round(math.Sqrt(float64(len(mean)))))
-		a, err := inference.NewParameter(r.dev, []int{1, 1, c, c}, mean)
-		if err != nil {
-			return err
-		}
-		r.styleTargets = append(r.styleTargets, a)
-	}
-	return nil
+	r.graph, err = r.kind.build()
+	return err
 }
 
 // openOptimizer binds Adam over all trainable parameters.
 func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 	// The graph binds its kernels, and makes the gradients' arrays, in its
 	// first run.
-	if err := r.forwardBackward(make([]float32, r.x.Shape().Elements())); err != nil {
+	blank := make([]float32, r.config.Train.Batch*3*r.config.Data.Size*r.config.Data.Size)
+	if err := r.forwardBackward(blank); err != nil {
 		return err
 	}
 	dev := r.machine.Device()
@@ -488,6 +390,19 @@ func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 	return dev.Sync()
 }
 
+// next takes a batch of photos, and what the kind of training adds to it.
+func (r *Run) next(ctx context.Context) (*data.Batch, error) {
+	batch, err := r.source.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.kind.next(ctx); err != nil {
+		r.source.Release(batch)
+		return nil, err
+	}
+	return batch, nil
+}
+
 // launch launches a step on a batch, and behind it the copy of what read takes.
 func (r *Run) launch(pixels []float32) error {
 	step := r.step + 1
@@ -504,7 +419,7 @@ func (r *Run) launch(pixels []float32) error {
 // forwardBackward launches the losses of a batch and their gradients and, once
 // they are bound, the norm of these and the optimiser.
 func (r *Run) forwardBackward(pixels []float32) error {
-	if err := r.machine.Device().Upload(r.x, pixels); err != nil {
+	if err := r.kind.upload(pixels); err != nil {
 		return err
 	}
 	if r.recorded != nil {
@@ -515,9 +430,7 @@ func (r *Run) forwardBackward(pixels []float32) error {
 
 // pass is what forwardBackward launches on the batch that is uploaded.
 func (r *Run) pass() error {
-	if r.targets != nil {
-		r.targets.Launch()
-	}
+	r.kind.launch()
 	if err := r.machine.Step(); err != nil {
 		return err
 	}
@@ -575,8 +488,8 @@ func (r *Run) Close() error {
 	if r.machine != nil {
 		errs = append(errs, r.machine.Close())
 	}
-	if r.targets != nil {
-		errs = append(errs, r.targets.Close())
+	if r.kind != nil {
+		errs = append(errs, r.kind.close())
 	}
 	if r.dev != nil {
 		errs = append(errs, r.dev.Close())

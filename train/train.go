@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// Metrics is a line of metrics.jsonl. Loss is the sum of the three terms, with
-// their weights.
+// Metrics is a line of metrics.jsonl. Loss is the sum of the terms, with their
+// weights.
 type Metrics struct {
 	Step            int     `json:"step"` // from 1
 	Loss            float64 `json:"loss"`
@@ -42,7 +42,7 @@ func (r *Run) Train(ctx context.Context) error {
 	t := r.config.Train
 	r.since = time.Now()
 	for r.step < r.steps {
-		batch, err := r.source.Next(ctx)
+		batch, err := r.next(ctx)
 		if ctx.Err() != nil && err != nil {
 			return r.save(context.Cause(ctx))
 		} else if err != nil {
