@@ -128,7 +128,6 @@ type writer struct {
 	order         byteOrder
 	next          int // the first free offset
 	pinAt, pinEnd int // what is not free behind it
-	directories   []placed
 	values        []placed
 }
 
