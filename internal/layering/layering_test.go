@@ -33,6 +33,8 @@ var rules = []rule{
 	{"internal/images", []string{"internal/atomicfile", "internal/images/codecs", "internal/images/metadata"}, "pictures know nothing of networks"},
 	{"internal/images/codecs", nil, "a codec turns pixels into bytes and back, and gives them no meaning"},
 	{"internal/images/metadata", nil, "what stands beside pixels is read and written without them"},
+	{"internal/flow", nil, "motion is measured between planes of numbers, wherever they come from"},
+	{"internal/motion", []string{"internal/flow", "internal/images", "internal/scenes"}, "clips are rendered for whoever judges by them"},
 	{"internal/networks", []string{"internal/weights"}, "a network is data: training, inference and export read it, and it knows none of them"},
 
 	{"internal/kernels", nil, "the contract knows no network and no backend"},
