@@ -25,9 +25,10 @@ import (
 // "" where it is not known.
 type Model = model.Model
 
-// Load reads a model file by its content: a native .safetensors file, or the
-// state_dict of the PyTorch example's TransformerNet (.pth, or .safetensors).
-// Errors name the file and what is wrong with it.
+// Load reads a model file by its content: a native .safetensors file, a network
+// as ONNX, or what other systems write (docs/models.md). What the network of
+// another system takes and gives for a picture is recognised from the file; the
+// Model takes and gives RGB 0-255. Errors name the file and what is wrong with it.
 func Load(path string) (*Model, error) { return model.Open(path) }
 
 // LoadRun reads the model of a training run: dir is a run (then its newest

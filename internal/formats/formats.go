@@ -71,8 +71,8 @@ func decode(r io.ReaderAt, size int64) (*File, error) {
 	}
 	switch {
 	case isPyTorch(start):
-		set, err := pth.Decode(r, size)
-		return &File{Format: PyTorch, Tensors: set}, err
+		set, metadata, err := pth.Decode(r, size)
+		return &File{Format: PyTorch, Tensors: set, Metadata: metadata}, err
 	case len(start) > 8 && start[8] == '{':
 		set, metadata, err := safetensors.Decode(r, size)
 		return &File{Format: Safetensors, Tensors: set, Metadata: metadata}, err

@@ -63,6 +63,48 @@ func infer(set *weights.Set) (networks.Johnson, error) {
 	return j, nil
 }
 
+// Kinds of files, by what wrote them.
+const (
+	KindStylenet = "stylenet"
+	KindExample  = "pytorch-examples"
+	KindVariant  = "gordicaleksa"
+	KindONNX     = "onnx"
+)
+
+// exampleNames gives the tensors the names of PyTorch's example: it takes off
+// the "module." of nn.DataParallel, and renames those of gordicaleksa's variant
+// (up1.conv2d.conv2d, up3.conv2d), which kind tells. The set may be the one
+// given.
+func exampleNames(set *weights.Set) (named *weights.Set, kind string) {
+	const parallel = "module."
+	prefixed, variant := set.Len() > 0, false
+	for _, t := range set.Tensors() {
+		prefixed = prefixed && strings.HasPrefix(t.Name, parallel)
+		variant = variant || strings.HasPrefix(strings.TrimPrefix(t.Name, parallel), "up1.conv2d.")
+	}
+	kind = KindExample
+	if variant {
+		kind = KindVariant
+	}
+	if !prefixed && !variant {
+		return set, kind
+	}
+	named = &weights.Set{}
+	for _, t := range set.Tensors() {
+		name := t.Name
+		if prefixed {
+			name = strings.TrimPrefix(name, parallel)
+		}
+		if rest, ok := strings.CutPrefix(name, "up"); ok && variant {
+			name = "deconv" + strings.Replace(rest, ".conv2d.conv2d.", ".conv2d.", 1)
+		}
+		if err := named.Add(name, t.Shape, t.Data); err != nil {
+			return set, kind // two names become one: it is no such file
+		}
+	}
+	return named, kind
+}
+
 func notAModel(set *weights.Set) error {
 	if set.Get("features.0.weight") != nil {
 		return errors.New("it holds VGG features, which train a style network but are none: give it as vgg.weights instead")
@@ -71,5 +113,5 @@ func notAModel(set *weights.Set) error {
 	if set.Len() > 0 {
 		first = fmt.Sprintf("the first of %d is %q", set.Len(), set.Tensors()[0].Name)
 	}
-	return fmt.Errorf("it holds no style network: its metadata has no %s, and its tensors are not those of PyTorch's example (%s)", keyNetwork, first)
+	return fmt.Errorf("it holds no style network: its metadata has no %s, and its tensors are not those of PyTorch's example or gordicaleksa's variant (%s)", keyNetwork, first)
 }

@@ -1,10 +1,10 @@
 // Package model reads and writes trained style networks: the architecture
 // together with its weights and what is known about their training.
 //
-// It owns the metadata of the native model file, which is safetensors, and
-// telling the architecture of a PyTorch example's file from its tensors. It
-// refuses the formats' bytes (package formats), running a network, and
-// checkpoints, which hold more than a model.
+// It owns the metadata of the native model file, which is safetensors, telling
+// the architecture of other systems' files from their tensors, and what their
+// networks take and give for a picture. It refuses the formats' bytes (package
+// formats), running a network, and checkpoints, which hold more than a model.
 package model
 
 import (
@@ -12,11 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"strings"
 
 	"stylenet/internal/atomicfile"
-	"stylenet/internal/formats"
 	"stylenet/internal/formats/safetensors"
 	"stylenet/internal/networks"
 	"stylenet/internal/weights"
@@ -30,6 +28,7 @@ const (
 	keyVersion = "stylenet.version"
 	keyRecipe  = "stylenet.recipe"
 	keyVGG     = "stylenet.vgg"
+	keyOrigin  = "stylenet.origin"
 )
 
 // Model is a trained style network. It takes and gives RGB from 0 to 255.
@@ -46,55 +45,22 @@ type Model struct {
 	VGG string
 	// Version is that of the stylenet that trained the network, or "".
 	Version string
-}
-
-// Open reads a model file: a native one, a network as ONNX, or the weights of
-// the PyTorch example's TransformerNet, as .pth or .safetensors, with any widths,
-// kernel sizes and number of residual blocks. Weights alone do not tell padding
-// and output; they are taken to be the example's, reflect and linear.
-//
-// Errors name the file. A file that holds something else, does not fit its
-// architecture or carries a value that is not finite is refused.
-func Open(path string) (*Model, error) {
-	file, err := formats.Open(path)
-	if err != nil {
-		return nil, err // names the path
-	}
-	var m *Model
-	if file.Network != nil {
-		m, err = fromNetwork(file.Network, file.Tensors, file.Metadata)
-	} else {
-		m, err = FromTensors(file.Tensors, file.Metadata)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
-}
-
-// fromNetwork makes a model of a file that holds a network. Where that is the
-// one that the metadata describe, as in files of our own, the description is
-// kept: it is shorter, and can be trained.
-func fromNetwork(net *networks.Network, set *weights.Set, meta map[string]string) (*Model, error) {
-	m := &Model{Network: net, Weights: set, Recipe: meta[keyRecipe], VGG: meta[keyVGG], Version: meta[keyVersion]}
-	if described, err := networks.ParseDesign([]byte(meta[keyNetwork])); err == nil {
-		if same, err := described.Build(); err == nil && reflect.DeepEqual(same, net) {
-			m.Network = described
-		}
-	}
-	return m, m.Check()
+	// Origin says of a network that another system trained from which file it
+	// was imported, and what that file said, or is "".
+	Origin string
 }
 
 // FromTensors makes a model of what a file holds: the tensors, which it shares
 // with the model, and the metadata. It refuses what Open refuses.
 func FromTensors(set *weights.Set, meta map[string]string) (*Model, error) {
-	m := &Model{Recipe: meta[keyRecipe], VGG: meta[keyVGG], Version: meta[keyVersion]}
+	m := &Model{Recipe: meta[keyRecipe], VGG: meta[keyVGG], Version: meta[keyVersion], Origin: meta[keyOrigin]}
 	if described, ok := meta[keyNetwork]; ok {
 		var err error
 		if m.Network, err = networks.ParseDesign([]byte(described)); err != nil {
 			return nil, fmt.Errorf("metadata %s: %w (the file was written by stylenet %q)", keyNetwork, err, m.Version)
 		}
 	} else {
+		set, _ = exampleNames(set)
 		var err error
 		if m.Network, err = infer(set); err != nil {
 			return nil, err
@@ -183,7 +149,7 @@ func (m *Model) Metadata() (map[string]string, error) {
 		return nil, fmt.Errorf("network: %w", err)
 	}
 	meta := map[string]string{keyNetwork: string(network)}
-	for key, value := range map[string]string{keyRecipe: m.Recipe, keyVGG: m.VGG, keyVersion: m.Version} {
+	for key, value := range map[string]string{keyRecipe: m.Recipe, keyVGG: m.VGG, keyVersion: m.Version, keyOrigin: m.Origin} {
 		if value != "" {
 			meta[key] = value
 		}

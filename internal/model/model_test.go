@@ -170,9 +170,9 @@ func TestOpenErrors(t *testing.T) {
 		},
 		"something": {
 			func(*weights.Set) *weights.Set { return set(t, "decoder.1.bias", []int{4}) }, nil,
-			`its tensors are not those of PyTorch's example (the first of 1 is "decoder.1.bias")`,
+			`its tensors are not those of PyTorch's example or gordicaleksa's variant (the first of 1 is "decoder.1.bias")`,
 		},
-		"no tensors":   {func(*weights.Set) *weights.Set { return &weights.Set{} }, nil, "example (none)"},
+		"no tensors":   {func(*weights.Set) *weights.Set { return &weights.Set{} }, nil, "variant (none)"},
 		"half a model": {without("deconv2.conv2d.weight", "deconv2.conv2d.bias"), nil, "do not make one: architecture: "},
 		"no bias":      {without("res1.in2.bias"), nil, `tensor "res1.in2.bias" is missing: the architecture wants it with shape [6]`},
 		"other shape": {
@@ -307,16 +307,20 @@ func TestOpenONNX(t *testing.T) {
 // The published conversions of jcjohnson's models are of his architecture.
 func TestOpenPublishedONNX(t *testing.T) {
 	for _, name := range []string{"candy", "mosaic"} {
-		m, err := Open(testassets.Path(t, "models/"+name+".onnx"))
+		o, err := Read(testassets.Path(t, "models/"+name+".onnx"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if o.Convention.String() != "bgr-255" {
+			t.Errorf("%s takes and gives %s because %q", name, o.Convention, o.Why)
+		}
+		m := o.Model
 		net, err := m.Network.Build()
 		if err != nil {
 			t.Fatal(err)
 		}
 		multiple, least, err := net.Multiple()
-		if err != nil || multiple != 4 || least != 44 || len(net.Layers) != 55 || m.Weights.Elements() != 424899 {
+		if err != nil || multiple != 4 || least != 44 || len(net.Layers) != 63 || m.Weights.Elements() != 424899 {
 			t.Errorf("%s: %d layers, %d weights, multiple %d, least %d, %v", name, len(net.Layers), m.Weights.Elements(), multiple, least, err)
 		}
 	}

@@ -8,22 +8,6 @@ import (
 	"stylenet/internal/weights"
 )
 
-// Convention is how a file of VGG-19 weights wants its input, of which
-// stylenet's RGB 0-255 is turned into by the network's first layer.
-type Convention string
-
-// The conventions of VGG-19 weights in circulation.
-const (
-	// Caffe: RGB 0-255 minus 123.68, 116.779, 103.939 (the authors' weights
-	// with conv1_1 turned to RGB order).
-	Caffe Convention = "caffe"
-	// CaffeBGR: the same, in BGR order. RGBOrder turns such weights into
-	// Caffe's.
-	CaffeBGR Convention = "caffe-bgr"
-	// Torchvision: RGB 0-1 minus .485, .456, .406, divided by .229, .224, .225.
-	Torchvision Convention = "torchvision"
-)
-
 // blocks is the number of convolutions in each of VGG-19's five blocks.
 var blocks = [...]int{2, 2, 4, 4, 4}
 
@@ -46,16 +30,10 @@ func VGG19Layers() []string {
 // replaces max pooling by average pooling, as Gatys 2016 does.
 func VGG19(upTo string, c Convention, averagePool bool) (*Network, error) {
 	b := newBuilder(3)
+	normalize, _ := c.Affine()
 	switch c {
-	case Caffe:
-		b.add("normalize", Affine{Scale: []float32{1, 1, 1}, Shift: []float32{-123.68, -116.779, -103.939}})
-	case Torchvision:
-		scale, shift := make([]float32, 3), make([]float32, 3)
-		for i, m := range [3]float32{.485, .456, .406} {
-			std := [3]float32{.229, .224, .225}[i]
-			scale[i], shift[i] = 1/(255*std), -m/std
-		}
-		b.add("normalize", Affine{Scale: scale, Shift: shift})
+	case Caffe, Torchvision:
+		b.add("normalize", normalize)
 	default:
 		return nil, fmt.Errorf("unknown VGG-19 convention %q: known are %s, %s and %s", c, Caffe, CaffeBGR, Torchvision)
 	}

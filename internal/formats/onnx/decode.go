@@ -59,6 +59,7 @@ type Port struct {
 	Type   string // of numbers, in ONNX's words: "float", "uint8" …, or ""
 	Shape  string // such as "1×3×224×224" or "batch×3×height×width", or ""
 	Layout string // "NCHW" or "NHWC", or "CHW" or "HWC" of files without a batch
+	Doc    string // description for people
 }
 
 // FormatError reports a file that is damaged, hostile, or no ONNX.
@@ -250,7 +251,7 @@ func describe(m *onnxpb.ModelProto, opset int64) Info {
 
 // port describes a declared input or output.
 func port(v *onnxpb.ValueInfoProto, layout string) Port {
-	p := Port{Name: v.GetName(), Layout: layout}
+	p := Port{Name: v.GetName(), Layout: layout, Doc: v.GetDocString()}
 	t := v.GetType().GetTensorType()
 	if t.GetElemType() != 0 {
 		p.Type = typeName(onnxpb.TensorProto_DataType(t.GetElemType()))

@@ -66,7 +66,7 @@ func TestDecodeOwn(t *testing.T) {
 			}
 			want := Info{
 				IR: irVersion, Opset: MinOpset, Producer: "stylenet 1.2", Graph: "network", Doc: "doc", Properties: meta.Properties,
-				Input:    Port{"input", "float", fmt.Sprintf("batch×%d×height×width", net.Channels), "NCHW"},
+				Input:    Port{Name: "input", Type: "float", Shape: fmt.Sprintf("batch×%d×height×width", net.Channels), Layout: "NCHW"},
 				Multiple: max(meta.Multiple, 1),
 			}
 			want.Output = m.Info.Output

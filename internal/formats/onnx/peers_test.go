@@ -91,7 +91,7 @@ func TestPeersTransformerNet(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &peerCase{Name: "starry", Pth: path}
-	if c.set, err = pth.Decode(f, info.Size()); err != nil {
+	if c.set, _, err = pth.Decode(f, info.Size()); err != nil {
 		t.Fatal(err)
 	}
 	j := networks.Johnson{Architecture: networks.JohnsonArchitecture, Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}

@@ -27,6 +27,9 @@ const (
 	// about 5 KB; the numbers lie outside the pickles.
 	maxPickle = 16 << 20
 	maxRank   = 64
+	// maxText and maxTexts bound what stands beside a state_dict, in bytes each.
+	maxText  = 1 << 12
+	maxTexts = 64
 )
 
 // FormatError reports a file that is damaged, hostile, or no state_dict.
@@ -76,20 +79,21 @@ func readError(tensor, what string, err error) error {
 }
 
 // Decode reads a whole file of size bytes: a state_dict, or a dict that holds
-// one under "state_dict". The tensors come in the order of the state_dict, as
-// float32, row-major whatever their strides; float32, float16, bfloat16 and
-// float64 are read, integers and booleans are left out. Errors are a
-// *FormatError, an *UnsupportedError, or what r returned.
+// one under "state_dict" or "model_state_dict". The tensors come in the order of
+// the state_dict, as float32, row-major whatever their strides; float32, float16,
+// bfloat16 and float64 are read, integers and booleans are left out. The map is
+// what the dict around the state_dict says in numbers and texts, nil where there
+// is none. Errors are a *FormatError, an *UnsupportedError, or what r returned.
 //
 // Memory stays within a small multiple of size, also for hostile files.
-func Decode(r io.ReaderAt, size int64) (*weights.Set, error) {
+func Decode(r io.ReaderAt, size int64) (*weights.Set, map[string]string, error) {
 	// A hostile zip file makes archive/zip seek outside of the file, negative
 	// offsets included; a section answers that with io.EOF.
 	r = io.NewSectionReader(r, 0, size)
 	// 262 bytes reach the magic of a tar header.
 	start := make([]byte, min(max(size, 0), 262))
 	if _, err := r.ReadAt(start, 0); err != nil && err != io.EOF {
-		return nil, readError("", "reading the first bytes", err)
+		return nil, nil, readError("", "reading the first bytes", err)
 	}
 	var state any
 	var err error
@@ -104,23 +108,58 @@ func Decode(r io.ReaderAt, size int64) (*weights.Set, error) {
 		err = invalid("it is neither a zip file nor a pickle: torch.save did not write it")
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return collect(state, size)
-}
-
-// collect turns an unpickled state_dict into a set.
-func collect(state any, size int64) (*weights.Set, error) {
 	entries, ok := items(state)
 	if !ok {
-		return nil, invalid("it holds no state_dict: write it with torch.save(model.state_dict(), path)")
+		return nil, nil, invalid("it holds no state_dict: write it with torch.save(model.state_dict(), path)")
 	}
-	for _, e := range entries {
-		if inner, ok := items(e.Value); ok && e.Key == "state_dict" {
+	entries, metadata := unwrap(entries)
+	set, err := collect(entries, size)
+	if err != nil {
+		return nil, nil, err
+	}
+	return set, metadata, nil
+}
+
+// unwrap finds the state_dict among what a training script saved with it, and
+// what is said there in numbers and texts.
+func unwrap(outer []types.DictEntry) (entries []types.DictEntry, metadata map[string]string) {
+	for _, e := range outer {
+		if inner, ok := items(e.Value); ok && (e.Key == "state_dict" || e.Key == "model_state_dict") {
 			entries = inner
 			break
 		}
 	}
+	if entries == nil {
+		return outer, nil
+	}
+	for _, e := range outer {
+		key, ok := e.Key.(string)
+		if !ok || len(key) > maxText {
+			continue
+		}
+		var text string
+		switch v := e.Value.(type) {
+		case string:
+			text = v
+		case int, float64, bool:
+			text = fmt.Sprint(v)
+		default:
+			continue
+		}
+		if metadata == nil {
+			metadata = map[string]string{}
+		}
+		if len(text) <= maxText && len(metadata) < maxTexts {
+			metadata[key] = text
+		}
+	}
+	return entries, metadata
+}
+
+// collect turns the entries of a state_dict into a set.
+func collect(entries []types.DictEntry, size int64) (*weights.Set, error) {
 	// A broadcast tensor may be larger than its bytes, but not by much.
 	l := &loader{unread: size, budget: 4*size + 1<<20}
 	set := &weights.Set{}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,7 +17,10 @@ import (
 	"stylenet/internal/weights"
 )
 
-func decode(b []byte) (*weights.Set, error) { return Decode(bytes.NewReader(b), int64(len(b))) }
+func decode(b []byte) (*weights.Set, error) {
+	set, _, err := Decode(bytes.NewReader(b), int64(len(b)))
+	return set, err
+}
 
 func read(t testing.TB, path string) []byte {
 	t.Helper()
@@ -232,7 +236,7 @@ var errDisk = errors.New("disk on fire")
 func (brokenDisk) ReadAt([]byte, int64) (int, error) { return 0, errDisk }
 
 func TestReadError(t *testing.T) {
-	_, err := Decode(brokenDisk{}, 1000)
+	_, _, err := Decode(brokenDisk{}, 1000)
 	var format *FormatError
 	if !errors.Is(err, errDisk) || errors.As(err, &format) {
 		t.Errorf("%T %v", err, err)
@@ -274,4 +278,20 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%d bytes gave %d values", len(b), n)
 		}
 	})
+}
+
+// What a training script saved beside the state_dict comes along where it is a
+// number or a text.
+func TestMetadata(t *testing.T) {
+	for file, want := range map[string]map[string]string{
+		"zip_wrapped.pth":    {"epoch": "3"},
+		"legacy_wrapped.pth": {"epoch": "3"},
+		"zip_module.pth":     nil,
+	} {
+		b := read(t, "testdata/"+file)
+		_, got, err := Decode(bytes.NewReader(b), int64(len(b)))
+		if err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: %v, %v", file, got, err)
+		}
+	}
 }
