@@ -462,6 +462,21 @@ func CheckResample(dst, src Array, rows, cols []Tap) error {
 	return distinct("resample", []Array{dst}, src)
 }
 
+// CheckWarp checks that a flow leads from each pixel of a map.
+func CheckWarp(dst, src, flow Array, pairs bool) error {
+	s := src.Shape()
+	if err := shapesEqual("warp", dst, src); err != nil {
+		return err
+	}
+	if err := expect("warp", "flow", flow, Shape{s.N, 2, s.H, s.W}); err != nil {
+		return err
+	}
+	if pairs && s.N%2 != 0 {
+		return fmt.Errorf("warp: %d images are no pairs", s.N)
+	}
+	return distinct("warp", []Array{dst}, src, flow)
+}
+
 // CheckWindowPool checks pooling of windows.
 func CheckWindowPool(dst, src Array, w Window) error {
 	p := w.Pad

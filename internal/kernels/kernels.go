@@ -176,6 +176,12 @@ type Device interface {
 	// columns: rows and cols hold one Tap for each.
 	Resample(dst, src Array, rows, cols []Tap) (Kernel, error)
 
+	// Warp moves the pixels of src by a flow, of shape (N, 2, H, W) and in pixels:
+	// dst at (x, y) is src at (x + flow₀, y + flow₁), between the four pixels around
+	// it; beyond the edge lies the edge's pixel. With pairs, images 2i and 2i+1 of a
+	// batch are a pair, and each is made of the other one.
+	Warp(dst, src, flow Array, pairs bool) (Kernel, error)
+
 	// WindowPool takes the maximum or the average of each window of a map.
 	WindowPool(dst, src Array, w Window) (Kernel, error)
 

@@ -65,6 +65,12 @@ type betweenArgs struct {
 	h, w                 int32
 }
 
+type warpArgs struct {
+	dst, src, flow ptr
+	d              dims
+	pairs          int32
+}
+
 type windowArgs struct {
 	dst, src                                                  ptr
 	d                                                         dims

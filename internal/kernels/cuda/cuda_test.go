@@ -148,6 +148,7 @@ func TestLayout(t *testing.T) {
 				double.From = append(double.From, 4*i%channels)
 			}
 			one, taps := b.array(kernels.Shape{N: s.N, C: 1, H: s.H, W: 1}, false), make([]kernels.Tap, s.H+s.W)
+			flow := b.array(kernels.Shape{N: s.N, C: 2, H: s.H, W: s.W}, false)
 			window := kernels.Window{Kind: kernels.AvgPool, Height: 2, Width: 3, Stride: 1, Pad: kernels.Padding{Bottom: 1, Left: 2}}
 			pixel := kernels.Shape{N: s.N, C: s.C, H: 1, W: 1}
 			all := kernels.Window{Height: s.H, Width: s.W, Stride: 1}
@@ -186,6 +187,7 @@ func TestLayout(t *testing.T) {
 				}},
 				"arrange":   {large, func(y kernels.Array) (kernels.Kernel, error) { return d.Arrange(y, list(x), double) }},
 				"resample":  {s, func(y kernels.Array) (kernels.Kernel, error) { return d.Resample(y, x, taps[:s.H], taps[s.H:]) }},
+				"warp":      {s, func(y kernels.Array) (kernels.Kernel, error) { return d.Warp(y, x, flow, false) }},
 				"window":    {s, func(y kernels.Array) (kernels.Kernel, error) { return d.WindowPool(y, x, window) }},
 				"maximum":   {pixel, func(y kernels.Array) (kernels.Kernel, error) { return d.WindowPool(y, x, all) }},
 				"mean":      {pixel, func(y kernels.Array) (kernels.Kernel, error) { return d.WindowPool(y, x, mean1) }},

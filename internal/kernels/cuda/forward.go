@@ -105,6 +105,17 @@ func (d *Device) Resample(dst, src kernels.Array, rows, cols []kernels.Tap) (ker
 	return p.kernel()
 }
 
+// Warp binds the move of pixels by a flow.
+func (d *Device) Warp(dst, src, flow kernels.Array, pairs bool) (kernels.Kernel, error) {
+	if err := d.check(kernels.CheckWarp(dst, src, flow, pairs), list(dst, src, flow), nil); err != nil {
+		return nil, err
+	}
+	o, p := arr(dst), d.plan()
+	args := &warpArgs{dst: o.data, src: arr(src).data, flow: arr(flow).data, d: d.over(o.shape, streaming), pairs: flag(pairs)}
+	launch(p, "warp", o.elem, args.d.grid(), args)
+	return p.kernel()
+}
+
 // WindowPool binds the maximum or the average of windows. One window that is the
 // whole map would be one thread's: its average is that of a normalisation, and
 // its maximum that of the rows' maxima.

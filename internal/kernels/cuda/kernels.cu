@@ -932,6 +932,46 @@ template <class T> static __device__ void between(const between_args &a) {
 }
 BOTH(between, between_args)
 
+/* Pixels moved by a flow, a map of two channels of floats. pairs: image n is made
+   of image n ^ 1. */
+struct warp_args {
+    void *dst;
+    const void *src;
+    const float *flow;
+    dims d;
+    int pairs;
+};
+/* The pixel of n before the place that a flow leads to from pixel p, and in *rest
+   how far behind it that lies. What is no number leads to the first. The flow
+   alone is split: the sum would lose its last digits. */
+static __device__ int place(int p, float flow, int n, float *rest) {
+    flow = flow > (float)-n ? flow : (float)-n;
+    flow = flow < (float)n ? flow : (float)n;
+    int whole = (int)flow;
+    if (flow < (float)whole) whole--;
+    const int i = p + whole;
+    *rest = i < 0 || n == 1 ? 0 : i >= n - 1 ? 1 : flow - (float)whole;
+    return i < 0 || n == 1 ? 0 : i >= n - 1 ? n - 2 : i;
+}
+template <class T> static __device__ void warp(const warp_args &a) {
+    each_pixel(a.d, [&](int n, int g, int y, int x, int p) {
+        const i64 pixels = (i64)a.d.h * a.d.w;
+        const v8 flow = load8(at(a.flow, 1, pixels, n, p, 0));
+        float u, v;
+        const int x0 = place(x, flow.f[0], a.d.w, &u), y0 = place(y, flow.f[1], a.d.h, &v);
+        const int right = a.d.w > 1 ? 1 : 0, down = a.d.h > 1 ? a.d.w : 0;
+        v8 sum = all8(0);
+        UNROLL for (int k = 0; k < 4; k++) {
+            const float w = (k & 2 ? v : 1 - v) * (k & 1 ? u : 1 - u);
+            const i64 q = (i64)y0 * a.d.w + x0 + (k & 2 ? down : 0) + (k & 1 ? right : 0);
+            const v8 c = load8(at((const T *)a.src, a.d.groups, pixels, a.pairs ? n ^ 1 : n, q, g));
+            EACH8(j) sum.f[j] += w * c.f[j];
+        }
+        store8(at((T *)a.dst, a.d.groups, pixels, n, p, g), sum);
+    });
+}
+BOTH(warp, warp_args)
+
 /* The maximum or the average of each window, of the pixels that are there. */
 struct window_args {
     void *dst;

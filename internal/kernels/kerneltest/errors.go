@@ -169,6 +169,10 @@ func testBadArguments(t *testing.T, d kernels.Device) {
 	try("between rows or columns 0 and 6 of 6")(b.Resample(act(2, 3, 1, 1), x, []kernels.Tap{{B: 6}}, taps(1)))
 	try("between rows or columns -1 and 0 of 8")(b.Resample(act(2, 3, 1, 1), x, taps(1), []kernels.Tap{{A: -1}}))
 	try(aliased)(b.Resample(x, x, taps(6), taps(8)))
+	try("warp: shapes")(b.Warp(small, x, act(2, 2, 6, 8), false))
+	try("warp: flow has shape")(b.Warp(x2, x, x2, false))
+	try("3 images are no pairs")(b.Warp(act(3, 1, 2, 2), act(3, 1, 2, 2), act(3, 2, 2, 2), true))
+	try(aliased)(b.Warp(x, x, act(2, 2, 6, 8), false))
 	window := func(change func(w *kernels.Window)) kernels.Window {
 		w := kernels.Window{Height: 2, Width: 2, Stride: 2}
 		change(&w)

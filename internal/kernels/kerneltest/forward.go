@@ -152,6 +152,32 @@ func resamples(s kernels.Shape) []call {
 	return append(calls, resample(s, taps(s.H, 2*s.H, true), taps(s.W, s.W, false)))
 }
 
+// warp takes flows of about that many pixels, the first of which is no number.
+func warp(s kernels.Shape, pixels float32, pairs bool) call {
+	flow := kernels.Shape{N: s.N, C: 2, H: s.H, W: s.W}
+	return call{
+		name:     fmt.Sprintf("Warp %v by %g pixels, pairs %v", s, pixels, pairs),
+		operands: []operand{activation(s).written(), activation(s), activation(flow)},
+		bind: func(d kernels.Device, a []kernels.Array) (kernels.Kernel, error) {
+			return d.Warp(a[0], a[1], a[2], pairs)
+		},
+		fill: func(_ *rand.Rand, v [][]float32) {
+			for i := range v[2] {
+				v[2][i] *= pixels
+			}
+			v[2][0] = float32(math.NaN())
+		},
+	}
+}
+
+func warps(s kernels.Shape) []call {
+	calls := []call{warp(s, .5, false), warp(s, 4, false), warp(s, 1e12, false)}
+	if s.N%2 == 0 {
+		calls = append(calls, warp(s, 1, true))
+	}
+	return calls
+}
+
 func windowPool(s kernels.Shape, w kernels.Window) call {
 	dst := kernels.Shape{N: s.N, C: s.C,
 		H: (s.H+w.Pad.Top+w.Pad.Bottom-w.Height)/w.Stride + 1,
@@ -253,5 +279,6 @@ func drawForward(t *rapid.T, s kernels.Shape) []call {
 		arrange(s, channels, o, rapid.IntRange(1, o.Block*s.H-o.Top).Draw(t, "rows")),
 		resample(s, rapid.SliceOfN(tap(s.H), 1, 9).Draw(t, "row taps"), rapid.SliceOfN(tap(s.W), 1, 9).Draw(t, "column taps")),
 		windowPool(s, w),
+		warp(s, rapid.Float32Range(0, 9).Draw(t, "pixels"), s.N%2 == 0 && rapid.Bool().Draw(t, "pairs")),
 	}
 }

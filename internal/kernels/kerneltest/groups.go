@@ -130,6 +130,9 @@ func groups() []suite {
 	for _, s := range slices.Concat(shapes, large) {
 		add("WindowPool", windowPools(s)...)
 	}
+	for _, s := range slices.Concat(shapes, large) {
+		add("Warp", warps(s)...)
+	}
 	for _, s := range shapes {
 		add("GroupStatistics", allGroupStatistics(s)...)
 	}

@@ -34,6 +34,7 @@ CALL(pool_backward, (const sn_kernels *k, void *dsrc, const void *ddst, const vo
 CALL(pointwise, (const sn_kernels *k, void *dst, const void *a, sn_dims d, const sn_function *f, const void *b, sn_dims bd), (dst, a, d, f, b, bd))
 CALL(arrange, (const sn_kernels *k, void *dst, sn_dims d, const sn_channel *from, int block, int top), (dst, d, from, block, top))
 CALL(resample, (const sn_kernels *k, void *dst, sn_dims d, const void *src, sn_dims s, const sn_tap *rows, const sn_tap *cols), (dst, d, src, s, rows, cols))
+CALL(warp, (const sn_kernels *k, void *dst, const void *src, const void *flow, sn_dims d, int pairs), (dst, src, flow, d, pairs))
 CALL(window_pool, (const sn_kernels *k, void *dst, sn_dims d, const void *src, sn_dims s, const sn_window *w), (dst, d, src, s, w))
 CALL(gram, (const sn_kernels *k, void *dst, const void *src, sn_dims d), (dst, src, d))
 CALL(gram_backward, (const sn_kernels *k, void *dsrc, const void *dgram, const void *src, sn_dims d, void *scratch), (dsrc, dgram, src, d, scratch))

@@ -66,6 +66,15 @@ func taps(list []kernels.Tap) []C.sn_tap {
 	return all
 }
 
+// Warp binds the move of pixels by a flow.
+func (d *Device) Warp(dst, src, flow kernels.Array, pairs bool) (kernels.Kernel, error) {
+	if err := d.check(kernels.CheckWarp(dst, src, flow, pairs), dst, src, flow); err != nil {
+		return nil, err
+	}
+	o, i, f := arr(dst), arr(src), arr(flow)
+	return d.simple(func() { C.call_warp(i.table, o.data, i.data, f.data, o.dims, flag(pairs)) })
+}
+
 // WindowPool binds the maximum or the average of windows.
 func (d *Device) WindowPool(dst, src kernels.Array, w kernels.Window) (kernels.Kernel, error) {
 	if err := d.check(kernels.CheckWindowPool(dst, src, w), dst, src); err != nil {

@@ -127,6 +127,8 @@ typedef struct sn_kernels {
     void (*arrange)(void *dst, sn_dims d, const sn_channel *from, int block, int top);
     /* d is dst, s is src */
     void (*resample)(void *dst, sn_dims d, const void *src, sn_dims s, const sn_tap *rows, const sn_tap *cols);
+    /* d is dst and src; flow is plain, 2 channels of floats; pairs: image n is made of image n^1 */
+    void (*warp)(void *dst, const void *src, const float *flow, sn_dims d, int pairs);
     void (*window_pool)(void *dst, sn_dims d, const void *src, sn_dims s, const sn_window *w);
 
     /* gram: n matrices of c*c, divided by c*h*w. */

@@ -186,6 +186,50 @@ static void k_resample(void *dst, sn_dims d, const void *src, sn_dims s, const s
         resample_rows(dst, d, src, s, rows, cols, BLK);
 }
 
+/* ---- along a flow ---- */
+
+/* The pixel of n before the place that a flow leads to from pixel p, and in *rest
+   how far behind it that lies. What is no number leads to the first. The flow
+   alone is split: the sum would lose its last digits. */
+INLINE int place(int p, float flow, int n, float *rest) {
+    flow = flow > (float)-n ? flow : (float)-n;
+    flow = flow < (float)n ? flow : (float)n;
+    int whole = (int)flow;
+    if (flow < (float)whole) whole--;
+    const int i = p + whole;
+    *rest = i < 0 || n == 1 ? 0 : i >= n - 1 ? 1 : flow - (float)whole;
+    return i < 0 || n == 1 ? 0 : i >= n - 1 ? n - 2 : i;
+}
+
+INLINE void warp_rows(act *dst, const act *src, const float *flow, sn_dims d, int pairs, const int blk) {
+    const size_t rows = (size_t)d.n * spans(d) * d.h, row = (size_t)d.w * blk, pixels = (size_t)d.h * d.w;
+    const size_t right = d.w > 1 ? blk : 0, down = d.h > 1 ? row : 0;
+    const int streamed = worth_streaming_map(dst, d);
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(sn_count(d)))
+    for (size_t r = 0; r < rows; r++) {
+        const size_t map = r / d.h, image = map / spans(d), of = pairs ? image ^ 1 : image;
+        const int y = (int)(r % d.h);
+        const float *us = flow + image * 2 * pixels + (size_t)y * d.w, *vs = us + pixels;
+        const act *from = src + (of * spans(d) + map % spans(d)) * d.h * row;
+        act *out = dst + r * row;
+        for (int x = 0; x < d.w; x++, out += blk) {
+            float u, v;
+            const int x0 = place(x, us[x], d.w, &u), y0 = place(y, vs[x], d.h, &v);
+            const act *p = from + (size_t)y0 * row + (size_t)x0 * blk;
+            const vf above = between(u, pixel(p, blk), pixel(p + right, blk));
+            const vf below = between(u, pixel(p + down, blk), pixel(p + down + right, blk));
+            put_pixel(out, between(v, above, below), blk, streamed);
+        }
+        stream_end(streamed);
+    }
+}
+static void k_warp(void *dst, const void *src, const float *flow, sn_dims d, int pairs) {
+    if (d.blk == 1)
+        warp_rows(dst, src, flow, d, pairs, 1);
+    else
+        warp_rows(dst, src, flow, d, pairs, BLK);
+}
+
 /* ---- windows ---- */
 
 /* Means over h rows, `row` elements apart, of w pixels; count is what they are

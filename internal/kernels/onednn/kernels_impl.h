@@ -1069,6 +1069,7 @@ const sn_kernels SN_TABLE = {
     .pointwise = k_pointwise,
     .arrange = k_arrange,
     .resample = k_resample,
+    .warp = k_warp,
     .window_pool = k_window_pool,
     .gram = k_gram,
     .gram_backward = k_gram_backward,

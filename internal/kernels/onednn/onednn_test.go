@@ -61,8 +61,8 @@ func TestPaddingLanes(t *testing.T) {
 			return a
 		}
 		x, y, pair := fresh(channels, 4, 6), fresh(channels, 4, 6), fresh(4*channels, 2, 3)
-		one, slopes := fresh(1, 4, 6), filled(t, d, kernels.Vector(channels))
-		for _, a := range []*array{x, pair, one} {
+		one, flow, slopes := fresh(1, 4, 6), fresh(2, 4, 6), filled(t, d, kernels.Vector(channels))
+		for _, a := range []*array{x, pair, one, flow} {
 			if err := d.Upload(a, noise(a.shape.Elements())); err != nil {
 				t.Fatal(err)
 			}
@@ -93,6 +93,7 @@ func TestPaddingLanes(t *testing.T) {
 			},
 			"arrange":  func() (kernels.Kernel, error) { return d.Arrange(y, []kernels.Array{pair}, squares) },
 			"resample": func() (kernels.Kernel, error) { return d.Resample(y, x, taps(4), taps(6)) },
+			"warp":     func() (kernels.Kernel, error) { return d.Warp(y, x, flow, false) },
 			"pool":     func() (kernels.Kernel, error) { return d.WindowPool(y, x, window) },
 		}
 		for name, bind := range bind {

@@ -214,6 +214,15 @@ func (d *Device) Resample(dst, src kernels.Array, rows, cols []kernels.Tap) (ker
 	return d.bound(k, "resample "+text(dst), 0, dst, src)
 }
 
+// Warp binds and measures the kernel of that name.
+func (d *Device) Warp(dst, src, flow kernels.Array, pairs bool) (kernels.Kernel, error) {
+	k, err := d.Device.Warp(dst, src, flow, pairs)
+	if err != nil {
+		return nil, err
+	}
+	return d.bound(k, "warp "+text(dst), 0, dst, src, flow)
+}
+
 // WindowPool binds and measures the kernel of that name.
 func (d *Device) WindowPool(dst, src kernels.Array, w kernels.Window) (kernels.Kernel, error) {
 	k, err := d.Device.WindowPool(dst, src, w)

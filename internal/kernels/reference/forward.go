@@ -126,6 +126,48 @@ func (d *Device[T]) Resample(dst, src kernels.Array, rows, cols []kernels.Tap) (
 	}), nil
 }
 
+// Warp moves pixels by a flow.
+func (d *Device[T]) Warp(dst, src, flow kernels.Array, pairs bool) (kernels.Kernel, error) {
+	o := d.operands("warp")
+	y, x, f := o.activation(dst), o.activation(src), o.activation(flow)
+	if err := o.verify(func() error { return kernels.CheckWarp(dst, src, flow, pairs) }); err != nil {
+		return nil, err
+	}
+	// place is the pixel of n before the place that a flow leads to from pixel p,
+	// and how far behind it that lies. What is no number leads to the first.
+	place := func(p int, flow float64, n int) (int, float64) {
+		if !(flow > float64(-n)) {
+			flow = float64(-n)
+		}
+		whole := math.Floor(min(flow, float64(n)))
+		i := p + int(whole)
+		switch {
+		case i < 0 || n == 1:
+			return 0, 0
+		case i >= n-1:
+			return n - 2, 1
+		}
+		return i, flow - whole
+	}
+	return d.each(y.planes(), func(_, i int) {
+		n, c := i/y.shape.C, i%y.shape.C
+		from := n
+		if pairs {
+			from ^= 1
+		}
+		for py := range y.shape.H {
+			out, us, vs := y.row(n, c, py), f.row(n, 0, py), f.row(n, 1, py)
+			for px := range out {
+				x0, u := place(px, float64(us[px]), x.shape.W)
+				y0, v := place(py, float64(vs[px]), x.shape.H)
+				x1 := min(x0+1, x.shape.W-1)
+				above, below := x.row(from, c, y0), x.row(from, c, min(y0+1, x.shape.H-1))
+				out[px] = T((1-v)*((1-u)*float64(above[x0])+u*float64(above[x1])) + v*((1-u)*float64(below[x0])+u*float64(below[x1])))
+			}
+		}
+	}), nil
+}
+
 // WindowPool takes the maximum or the average of each window.
 func (d *Device[T]) WindowPool(dst, src kernels.Array, w kernels.Window) (kernels.Kernel, error) {
 	o := d.operands("window pool")

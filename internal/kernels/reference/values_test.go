@@ -329,6 +329,33 @@ func TestResampleByHand(t *testing.T) {
 		0, 1, 3, 4)
 }
 
+func TestWarpByHand(t *testing.T) {
+	f := newFixture(t)
+	x := f.activation(shape(2, 1, 2, 3),
+		0, 4, 8,
+		10, 14, 18,
+		-1, -2, -3,
+		-4, -5, -6)
+	flow := f.activation(shape(2, 2, 2, 3),
+		.25, 1, 5, 0, -.5, -9, // to the right
+		0, .5, 0, -1, -.5, 9, // down
+		0, 0, 0, 0, 0, 0,
+		0, 0, 0, 1, -1, math.Inf(-1))
+	y := f.activation(shape(2, 1, 2, 3))
+	f.run(f.Warp(y, x, flow, false))
+	f.want("warped", y,
+		1, 13, 8,
+		0, 7, 10,
+		-1, -2, -3,
+		-4, -2, -3)
+	f.run(f.Warp(y, x, flow, true))
+	f.want("each made of the other", y,
+		-1.25, -4.5, -3,
+		-1, -3, -4,
+		0, 4, 8,
+		10, 4, 8)
+}
+
 func TestWindowPoolByHand(t *testing.T) {
 	f := newFixture(t)
 	x := f.activation(shape(1, 1, 3, 4),
