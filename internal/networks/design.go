@@ -10,7 +10,8 @@ import (
 )
 
 // Design is a description of a network that a file can hold as JSON: that of
-// Johnson's networks, or a *Network itself, which lists its layers.
+// Johnson's networks, with one style or with many, or a *Network itself, which
+// lists its layers.
 type Design interface {
 	Build() (*Network, error)
 	// String says in a few words what the network is.
@@ -22,6 +23,7 @@ type Design interface {
 func ParseDesign(text []byte) (Design, error) {
 	var kind struct {
 		Layers json.RawMessage `json:"layers"`
+		Styles json.RawMessage `json:"styles"`
 	}
 	if err := json.Unmarshal(text, &kind); err != nil {
 		return nil, err
@@ -32,6 +34,13 @@ func ParseDesign(text []byte) (Design, error) {
 			return nil, err
 		}
 		return n, n.check()
+	}
+	if kind.Styles != nil {
+		var m MultiStyle
+		if err := strict(text, &m); err != nil {
+			return nil, err
+		}
+		return m, CheckStyles(m.Styles)
 	}
 	var j Johnson
 	err := strict(text, &j)
@@ -60,7 +69,7 @@ func ops() map[string]Op {
 		"conv": Conv{}, "conv_transpose": ConvTranspose{}, "norm": Norm{}, "relu": ReLU{}, "tanh": Tanh{}, "add": Add{}, "pad": Pad{},
 		"upsample": Upsample{}, "pool": Pool{}, "affine": Affine{},
 		"pointwise": Pointwise{}, "concat": Concat{}, "channels": Channels{}, "depth_to_space": DepthToSpace{}, "resize": Resize{},
-		"window_pool": WindowPool{}, "group_norm": GroupNorm{},
+		"window_pool": WindowPool{}, "group_norm": GroupNorm{}, "style_norm": StyleNorm{},
 	}
 }
 
@@ -148,7 +157,7 @@ func (n *Network) check() error {
 			return fmt.Errorf("layer %s: %s", l.Name, problem)
 		}
 	}
-	return nil
+	return n.sameStyles()
 }
 
 // problem says what is wrong with the settings of an operation, or "".
@@ -204,6 +213,11 @@ func problem(op Op) string {
 		ok = known && o.Scale >= 1./maxScale && o.Scale <= maxScale
 	case WindowPool:
 		ok = o.Global || in(1, maxSide, o.Kernel, o.Stride) && padding(o.Pad, 0) && in(0, o.Kernel-1, o.Pad.Top, o.Pad.Bottom, o.Pad.Left, o.Pad.Right)
+	case StyleNorm:
+		if err := CheckStyles(o.Styles); err != nil {
+			return err.Error()
+		}
+		ok = in(1, maxChannels, o.Channels) && finite(o.Eps) && o.Eps >= 0
 	case GroupNorm:
 		ok = in(1, maxChannels, o.Channels, o.Groups) && o.Channels%o.Groups == 0 && finite(o.Eps) && o.Eps >= 0
 	}

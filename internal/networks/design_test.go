@@ -18,6 +18,7 @@ func everyOp() *Network {
 	b.add("relu", ReLU{})
 	b.add("batch", Norm{Channels: 8, Eps: 1e-5, Batch: true})
 	b.add("groups", GroupNorm{8, 2, 1e-5})
+	b.add("styles", StyleNorm{8, 1e-5, []string{"a", "Der-Schrei_2"}})
 	b.add("prelu", Pointwise{Function: PReLU, Channels: 8})
 	b.add("leaky", Pointwise{Function: LeakyReLU, A: .2})
 	trunk := b.add("clip", Pointwise{Function: Clip, A: 0, B: 6})
@@ -74,19 +75,26 @@ func TestParseDesignErrors(t *testing.T) {
 		`{"architecture":1}`: "cannot unmarshal number",
 		`{"depth":1}`:        `unknown field "depth"`,
 		layer(``):            "the network has no layers",
-		`{"channels":0,"layers":[{"name":"a","kind":"relu","inputs":[-1]}]}`:                           "takes 0 channels",
-		layer(`{"name":"a","kind":"softmax","inputs":[-1]}`):                                           `layer "a": unknown kind "softmax"`,
-		layer(`{"name":"a","kind":"relu","inputs":[]}`):                                                "layer a has no input",
-		layer(`{"name":"a","kind":"relu","inputs":[0]}`):                                               "layer a reads layer 0, which is not before it",
-		layer(`{"name":"a","kind":"relu","inputs":[-2]}`):                                              "reads layer -2",
-		layer(`{"name":"","kind":"relu","inputs":[-1]}`):                                               "layer 0 has no name of its own",
-		layer(`{"name":"a","kind":"relu","inputs":[-1]},{"name":"a","kind":"relu","inputs":[-1]}`):     `layer 1 has no name of its own: "a"`,
-		layer(`{"name":"a","kind":"conv","inputs":[-1],"op":{"in":3,"out":3,"kernel":3}}`):             "layer a: settings",
-		layer(`{"name":"a","kind":"conv","inputs":[-1],"op":{"groups":3}}`):                            `layer "a": json: unknown field "groups"`,
-		layer(`{"name":"a","kind":"upsample","inputs":[-1],"op":{"factor":1000000}}`):                  "out of range",
-		layer(`{"name":"a","kind":"pad","inputs":[-1],"op":{"mode":"reflect","padding":{"top":-1}}}`):  "out of range",
-		layer(`{"name":"a","kind":"resize","inputs":[-1],"op":{"scale":2,"coordinates":"tf"}}`):        "out of range",
-		layer(`{"name":"a","kind":"pointwise","inputs":[-1],"op":{"function":"exec"}}`):                `unknown function "exec"`,
+		`{"channels":0,"layers":[{"name":"a","kind":"relu","inputs":[-1]}]}`:                                   "takes 0 channels",
+		layer(`{"name":"a","kind":"softmax","inputs":[-1]}`):                                                   `layer "a": unknown kind "softmax"`,
+		layer(`{"name":"a","kind":"relu","inputs":[]}`):                                                        "layer a has no input",
+		layer(`{"name":"a","kind":"relu","inputs":[0]}`):                                                       "layer a reads layer 0, which is not before it",
+		layer(`{"name":"a","kind":"relu","inputs":[-2]}`):                                                      "reads layer -2",
+		layer(`{"name":"","kind":"relu","inputs":[-1]}`):                                                       "layer 0 has no name of its own",
+		layer(`{"name":"a","kind":"relu","inputs":[-1]},{"name":"a","kind":"relu","inputs":[-1]}`):             `layer 1 has no name of its own: "a"`,
+		layer(`{"name":"a","kind":"conv","inputs":[-1],"op":{"in":3,"out":3,"kernel":3}}`):                     "layer a: settings",
+		layer(`{"name":"a","kind":"conv","inputs":[-1],"op":{"groups":3}}`):                                    `layer "a": json: unknown field "groups"`,
+		layer(`{"name":"a","kind":"upsample","inputs":[-1],"op":{"factor":1000000}}`):                          "out of range",
+		layer(`{"name":"a","kind":"pad","inputs":[-1],"op":{"mode":"reflect","padding":{"top":-1}}}`):          "out of range",
+		layer(`{"name":"a","kind":"resize","inputs":[-1],"op":{"scale":2,"coordinates":"tf"}}`):                "out of range",
+		layer(`{"name":"a","kind":"pointwise","inputs":[-1],"op":{"function":"exec"}}`):                        `unknown function "exec"`,
+		layer(`{"name":"a","kind":"style_norm","inputs":[-1],"op":{"channels":3,"eps":0,"styles":["x","x"]}}`): `layer a: styles: two are called "x"`,
+		layer(`{"name":"a","kind":"style_norm","inputs":[-1],"op":{"channels":0,"eps":0,"styles":["x"]}}`):     "out of range",
+		layer(`{"name":"a","kind":"style_norm","inputs":[-1],"op":{"channels":3,"eps":0,"styles":["x"]}},` +
+			`{"name":"b","kind":"style_norm","inputs":[0],"op":{"channels":3,"eps":0,"styles":["y"]}}`): `layer b has the styles ["y"], another layer ["x"]`,
+		`{"styles":[]}`:               "styles: there is none",
+		`{"styles":["a b"]}`:          `the name "a b" is not 1 to 64 letters, digits, - and _`,
+		`{"styles":["a"],"layer":[]}`: `unknown field "layer"`,
 		layer(`{"name":"a","kind":"group_norm","inputs":[-1],"op":{"channels":3,"groups":2,"eps":0}}`): "out of range",
 	} {
 		if d, err := ParseDesign([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

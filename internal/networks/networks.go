@@ -2,7 +2,8 @@
 // made once and used three times. Training compiles it to an expression
 // graph, inference runs it straight on the kernels, export prints it as ONNX.
 //
-// It owns the architectures (Johnson's feed-forward networks, VGG-19), their
+// It owns the architectures (Johnson's feed-forward networks, with one style or
+// with many, VGG-19), their
 // parameters' names and shapes, and their initial values. It refuses to
 // compute anything and knows no device.
 package networks
