@@ -23,7 +23,11 @@ import (
 // (Network), the tensors (Weights), and of the training its recipe as JSON
 // (Recipe), its VGG-19 features (VGG) and stylenet's version (Version), each
 // "" where it is not known.
+// A network of many styles (Styles) becomes one of a style, or of a mix, by Mix.
 type Model = model.Model
+
+// Share is how much of a mix a style is.
+type Share = model.Share
 
 // Load reads a model file by its content: a native .safetensors file, a network
 // as ONNX, or what other systems write (docs/models.md). What the network of
@@ -86,6 +90,10 @@ func Safetensors(path string, m *Model) error { return model.Save(path, m) }
 // is cropped, as stylenet itself does. Values of the output can lie outside 0
 // to 255: clamp them before making bytes. The metadata are those of
 // Safetensors, and ONNX's own about images.
+//
+// A network of many styles has a second input, "mix": float32, [styles], weights
+// that add up to 1, in the order of Model.Styles. To have one style, or one mix
+// alone, write what Model.Mix returns.
 //
 // The file appears whole or not at all. Errors name the path.
 func ONNX(path string, m *Model) error {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"maps"
+	"slices"
 	"sync"
 
 	"stylenet/internal/devices"
 	"stylenet/internal/images"
 	"stylenet/internal/kernels"
+	"stylenet/internal/model"
 	"stylenet/internal/stylize"
 )
 
@@ -35,6 +38,9 @@ type Options struct {
 	// Precision is "float32", which "" means too, or "bf16": faster, in less
 	// memory, and for a processor with AVX-512 BF16 alone.
 	Precision string
+	// StyleMix weighs the styles of a network of many, by their names; weights
+	// are divided by their sum. nil is for a network of one style.
+	StyleMix map[string]float64
 }
 
 // Open reads a model file, as Load does, and makes it ready to run. Close
@@ -42,11 +48,18 @@ type Options struct {
 func Open(path string) (*Stylizer, error) { return OpenWith(path, Options{}) }
 
 // OpenWith is Open with options. Those that this build or processor lacks are
-// an error.
+// an error, and so are styles that the model lacks.
 func OpenWith(path string, o Options) (*Stylizer, error) {
 	m, err := Load(path)
 	if err != nil {
 		return nil, err
+	}
+	var mix []model.Share
+	for _, name := range slices.Sorted(maps.Keys(o.StyleMix)) {
+		mix = append(mix, model.Share{Style: name, Weight: o.StyleMix[name]})
+	}
+	if m, err = m.Mix(mix); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	dev, err := devices.Open("auto", devices.Options{Threads: o.Threads, Exact: o.Exact, Precision: o.Precision})
 	if err != nil {

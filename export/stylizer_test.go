@@ -1,6 +1,7 @@
 package export_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"stylenet/internal/checkpoint"
 	"stylenet/internal/devices"
 	"stylenet/internal/images"
+	"stylenet/internal/networks"
 	"stylenet/internal/stylize"
 	"stylenet/internal/testassets"
 	"stylenet/internal/weights"
@@ -91,6 +93,58 @@ func TestStylizer(t *testing.T) {
 	}
 	if _, err := export.Open(path + "x"); err == nil || !strings.Contains(err.Error(), path+"x") {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+// A network of many styles is mixed as it is opened.
+func TestOpenWithStyleMix(t *testing.T) {
+	d := networks.MultiStyle{Johnson: johnson("c3s1-4,c3s1-3"), Styles: []string{"a", "b"}}
+	net, err := d.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &export.Model{Network: d}
+	if m.Weights, err = net.Init(1); err != nil {
+		t.Fatal(err)
+	}
+	for i := range m.Weights.Get("in1.b.bias").Data {
+		m.Weights.Get("in1.b.bias").Data[i] = 20 * float32(i-1)
+	}
+	path, alone := filepath.Join(t.TempDir(), "m.safetensors"), filepath.Join(t.TempDir(), "alone.safetensors")
+	mixed, err := m.Mix([]export.Share{{Style: "b", Weight: 1}, {Style: "a", Weight: 3}})
+	if err := errors.Join(err, export.Safetensors(path, m), export.Safetensors(alone, mixed)); err != nil {
+		t.Fatal(err)
+	}
+	img := image.NewRGBA(image.Rect(0, 0, 9, 7))
+	for i := range img.Pix {
+		img.Pix[i] = byte(i*i) | 255*byte(i%4/3)
+	}
+	stylized := func(path string, o export.Options) *image.RGBA {
+		s, err := export.OpenWith(path, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		out, err := s.Stylize(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.(*image.RGBA)
+	}
+	got, want := stylized(path, export.Options{StyleMix: map[string]float64{"a": .75, "b": .25}}), stylized(alone, export.Options{})
+	if !bytes.Equal(got.Pix, want.Pix) {
+		t.Error("a mix is not the network that Mix makes of it")
+	}
+	if bytes.Equal(got.Pix, stylized(path, export.Options{StyleMix: map[string]float64{"a": 1}}).Pix) {
+		t.Error("the mix makes no difference")
+	}
+	for want, mix := range map[string]map[string]float64{
+		"the network has 2 styles, and none is chosen: a, b": nil,
+		`the network has no style "c": it has a, b`:          {"c": 1},
+	} {
+		if _, err := export.OpenWith(path, export.Options{StyleMix: mix}); err == nil || !strings.Contains(err.Error(), path+": "+want) {
+			t.Errorf("%v: %v", mix, err)
+		}
 	}
 }
 

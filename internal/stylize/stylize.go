@@ -85,9 +85,14 @@ type plan struct {
 	bytes  int64     // of maps and values
 }
 
-// Open puts a model on a device, which must stay open as long as the Stylizer.
+// Open puts a model on a device, which must stay open as long as the Stylizer. A
+// network of many styles is to be mixed before: see model.Model's Mix.
 func Open(dev kernels.Device, m *model.Model) (*Stylizer, error) {
 	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	m, err := m.Mix(nil)
+	if err != nil {
 		return nil, err
 	}
 	net, err := m.Network.Build()

@@ -126,6 +126,45 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// A network of many styles paints one mix of them.
+func TestManyStyles(t *testing.T) {
+	d := networks.MultiStyle{Johnson: reflectNet("c3s1-4,d4,u4,c3s1-3"), Styles: []string{"a", "b"}}
+	net, err := d.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &model.Model{Network: d}
+	if m.Weights, err = net.Init(3); err != nil {
+		t.Fatal(err)
+	}
+	for i := range m.Weights.Get("in1.b.weight").Data {
+		m.Weights.Get("in1.b.weight").Data[i] = 3
+		m.Weights.Get("in1.b.bias").Data[i] = float32(i)
+	}
+	paint := func(mix ...model.Share) *images.Picture {
+		mixed, err := m.Mix(mix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := open(t, mixed)
+		return mustPicture(t, s, numbered(9, 7), Options{Strength: 1})
+	}
+	a, b, both := paint(model.Share{Style: "a", Weight: 1}), paint(model.Share{Style: "b", Weight: 1}), paint(model.Share{Style: "a", Weight: 1}, model.Share{Style: "b", Weight: 1})
+	for _, p := range [][2]*images.Picture{{a, b}, {a, both}, {b, both}} {
+		if d := apart(p[0], p[1]); d < 1e-3 {
+			t.Errorf("two mixes paint pictures that are %g apart", d)
+		}
+	}
+	dev := reference.New(1)
+	_, err = Open(dev, m)
+	if e, ok := errors.AsType[*model.MixError](err); !ok || !slices.Equal(e.Styles, d.Styles) {
+		t.Errorf("without a mix: %v", err)
+	}
+	if err := dev.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestEverySizeKeepsIt(t *testing.T) {
 	// Sides are padded to 4 and at least 12: conv1 reflects 4, res1 wants 2 at a quarter.
 	s, _ := open(t, random(t, "c9s1-2,d4,d4,R4,u4,u2,c9s1-3"))
