@@ -170,6 +170,8 @@ func (e *encoder) layer(i int, dtype onnxpb.TensorProto_DataType) string {
 			list("pads", op.Pad, op.Pad, op.Pad, op.Pad), list("output_padding", op.OutputPad, op.OutputPad))
 	case networks.Norm:
 		e.norm(i, op, inputs, output)
+	case networks.StyleNorm:
+		e.styleNorm(l, op, inputs[0], output)
 	case networks.GroupNorm:
 		e.groupNorm(l, op, inputs[0], output)
 	case networks.ReLU:
@@ -245,6 +247,29 @@ func (e *encoder) norm(i int, op networks.Norm, inputs []string, output string) 
 	}
 	inputs = append(inputs, e.parameter(l, "running_mean", typeSingle), e.parameter(l, "running_var", typeSingle))
 	e.node("BatchNormalization", l.Name, output, inputs, float("epsilon", op.Eps))
+}
+
+// styleNorm appends a norm whose scale and shift are sums of the styles' own, with
+// the weights of the mix. They come behind a norm that has none: to many runtimes
+// its own are constants.
+func (e *encoder) styleNorm(l networks.Layer, op networks.StyleNorm, x, output string) {
+	ones, zeros := make([]float32, op.Channels), make([]float32, op.Channels)
+	for i := range ones {
+		ones[i] = 1
+	}
+	x = e.node("InstanceNormalization", l.Name, l.Name+".normalized",
+		[]string{x, e.floats(l.Name+".ones", []int{op.Channels}, ones), e.floats(l.Name+".zeros", []int{op.Channels}, zeros)}, float("epsilon", op.Eps))
+	mixed := func(suffix string) string {
+		var table []float32
+		for _, style := range op.Styles {
+			table = append(table, e.set.Get(l.Name+"."+style+"."+suffix).Data...)
+		}
+		name := l.Name + "." + suffix
+		row := e.node("MatMul", name+".mix", name+".row", []string{mixName, e.floats(name, []int{len(op.Styles), op.Channels}, table)})
+		return e.node("Reshape", name+".spread", name+".mixed", []string{row, e.integers(name+".shape", int64(op.Channels), 1, 1)})
+	}
+	x = e.node("Mul", l.Name+".mul", l.Name+".scaled", []string{x, mixed("weight")})
+	e.node("Add", l.Name+".add", output, []string{x, mixed("bias")})
 }
 
 // groupNorm normalises groups as the channels of a picture of one row:

@@ -51,7 +51,7 @@ func isNorm(op networks.Op) bool {
 	switch op := op.(type) {
 	case networks.Norm:
 		return !op.Batch
-	case networks.GroupNorm:
+	case networks.GroupNorm, networks.StyleNorm:
 		return true
 	}
 	return false
@@ -64,7 +64,7 @@ func (a *analysis) readsRaw(i int) bool {
 // exact tells the layers that Float16 leaves in float32.
 func (a *analysis) exact(i int) bool {
 	switch a.net.Layers[i].Op.(type) {
-	case networks.Norm, networks.GroupNorm, networks.Tanh:
+	case networks.Norm, networks.GroupNorm, networks.StyleNorm, networks.Tanh:
 		return true
 	}
 	return a.readsRaw(i)

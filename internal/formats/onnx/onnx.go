@@ -17,6 +17,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -39,6 +40,7 @@ const (
 
 	inputName  = "input"
 	outputName = "output"
+	mixName    = "mix"
 )
 
 // Precision is how a model holds weights and computes.
@@ -95,6 +97,11 @@ type Options struct {
 // style networks RGB from 0 to 255, where the output is not clamped. Parameters are
 // initialisers of their own names. Equal arguments give equal bytes.
 //
+// A network of many styles has a second input "mix": float32, [styles], a weight
+// for each style, in their order. Those of a mix add up to 1. The scales of norms
+// are tensors of shape [styles, channels] then, and so are their shifts. Int8 is
+// for a network of one style.
+//
 // The set may hold more tensors than the network uses. A missing tensor, one
 // of the wrong shape, a value beyond the range of Float16 and a model beyond 2
 // GiB, which protobuf cannot hold, are errors; nothing is then written.
@@ -127,6 +134,10 @@ func build(net *networks.Network, set *weights.Set, o Options) (*onnxpb.ModelPro
 	if err != nil {
 		return nil, err
 	}
+	styles := net.Styles()
+	if o.Precision == Int8 && styles != nil {
+		return nil, fmt.Errorf("precision %s takes the ranges of values, which depend on the mix of %d styles: mix the styles before", Int8, len(styles))
+	}
 	e, err := newEncoder(net, set, o)
 	if err != nil {
 		return nil, err
@@ -135,6 +146,9 @@ func build(net *networks.Network, set *weights.Set, o Options) (*onnxpb.ModelPro
 		return nil, err
 	}
 	e.graph.Input = []*onnxpb.ValueInfoProto{o.pictures(inputName, "", networks.Size{C: net.Channels, H: o.Height, W: o.Width})}
+	if styles != nil {
+		e.graph.Input = append(e.graph.Input, mixInput(styles))
+	}
 	e.graph.Output = []*onnxpb.ValueInfoProto{o.pictures(outputName, "output_", out)}
 	opset := int64(max(o.Opset, MinOpset))
 	m := &onnxpb.ModelProto{
@@ -165,6 +179,19 @@ func (o Options) check() error {
 		return nil
 	}
 	return fmt.Errorf("precision %q is none of %s, %s, %s", o.Precision, Float32, Float16, Int8)
+}
+
+// mixInput describes the weights of styles.
+func mixInput(styles []string) *onnxpb.ValueInfoProto {
+	size := &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(len(styles))}}
+	return &onnxpb.ValueInfoProto{
+		Name:      proto.String(mixName),
+		DocString: proto.String("weights of the styles, which add up to 1: " + strings.Join(styles, ", ")),
+		Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: &onnxpb.TypeProto_Tensor{
+			ElemType: proto.Int32(int32(typeSingle)),
+			Shape:    &onnxpb.TensorShapeProto{Dim: []*onnxpb.TensorShapeProto_Dimension{size}},
+		}}},
+	}
 }
 
 // maxSide is the largest side of a picture whose size is fixed.

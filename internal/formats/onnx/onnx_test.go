@@ -244,7 +244,10 @@ func someRanges(net *networks.Network) *Ranges {
 
 func definedOnce(t *testing.T, name string, m *onnxpb.ModelProto) {
 	t.Helper()
-	known := map[string]bool{"": true, "input": true}
+	known := map[string]bool{"": true}
+	for _, i := range m.Graph.Input {
+		known[i.GetName()] = true
+	}
 	define := func(value string) {
 		if known[value] {
 			t.Errorf("%s: %q is defined twice", name, value)
@@ -269,6 +272,44 @@ func definedOnce(t *testing.T, name string, m *onnxpb.ModelProto) {
 	}
 	if !known["output"] {
 		t.Errorf("%s: no output", name)
+	}
+}
+
+// manyStyles is a small network of three styles, with weights.
+func manyStyles(t *testing.T) (*networks.Network, *weights.Set) {
+	t.Helper()
+	net, err := networks.MultiStyle{Johnson: johnsons()["reflect"], Styles: []string{"a", "b", "c"}}.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net, randomWeights(t, net)
+}
+
+// A network of many styles takes their weights, and holds all scales of a norm as
+// one table.
+func TestManyStyles(t *testing.T) {
+	net, set := manyStyles(t)
+	for _, o := range []Options{{}, {Multiple: 4, Bytes: true, Precision: Float16}, {Multiple: 4, Width: 17, Height: 30}} {
+		m := encode(t, net, set, o)
+		definedOnce(t, "styles", m)
+		mix := m.Graph.Input[len(m.Graph.Input)-1]
+		kind := mix.GetType().GetTensorType()
+		if len(m.Graph.Input) != 2 || mix.GetName() != "mix" || kind.GetElemType() != int32(onnxpb.TensorProto_FLOAT) ||
+			len(kind.Shape.Dim) != 1 || kind.Shape.Dim[0].GetDimValue() != 3 || !strings.HasSuffix(mix.GetDocString(), ": a, b, c") {
+			t.Errorf("inputs %v", m.Graph.Input)
+		}
+		table := initializer(t, m, "res1.in2.bias")
+		if !slices.Equal(table.Dims, []int64{3, 8}) {
+			t.Errorf("shape %v", table.Dims)
+		}
+		want := slices.Concat(set.Get("res1.in2.a.bias").Data, set.Get("res1.in2.b.bias").Data, set.Get("res1.in2.c.bias").Data)
+		if got := singles(t, m, "res1.in2.bias"); !slices.Equal(got, want) {
+			t.Errorf("a table of %v, want %v", got, want)
+		}
+	}
+	// What is read is a network of one input.
+	if _, err := decode(t, marshal(t, encode(t, net, set, Options{}))); err == nil || !strings.Contains(err.Error(), `it takes 2 inputs, ["input" "mix"]`) {
+		t.Errorf("read back: %v", err)
 	}
 }
 
@@ -301,6 +342,7 @@ func TestErrors(t *testing.T) {
 	if err := Encode(failingWriter{}, net, set, Options{}); !errors.Is(err, errDisk) {
 		t.Errorf("a failing writer gives %v", err)
 	}
+	many, styles := manyStyles(t)
 	one := func(op networks.Op) *networks.Network {
 		return &networks.Network{Channels: 3, Layers: []networks.Layer{{Name: "only", Op: op, Inputs: []int{networks.Input}}}}
 	}
@@ -321,6 +363,7 @@ func TestErrors(t *testing.T) {
 		{net, set, Options{Precision: "bf16"}, `precision "bf16" is none of float32, float16, int8`},
 		{net, set, Options{Precision: Int8}, "int8 needs the ranges of the network's values"},
 		{net, set, Options{Precision: Int8, Ranges: &Ranges{}}, "layer in1.relu: its range is"},
+		{many, styles, Options{Precision: Int8, Ranges: &Ranges{}}, "depend on the mix of 3 styles: mix the styles before"},
 		{one(networks.Upsample{Factor: 2}), &weights.Set{}, Options{Multiple: 4}, "a picture of 4096×4096 comes out as 8192×8192"},
 		{one(networks.Pad{Mode: "mirror"}), &weights.Set{}, Options{}, `onnx: layer only: unknown padding mode "mirror"`},
 	} {

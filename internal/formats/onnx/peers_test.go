@@ -32,6 +32,7 @@ type peerCase struct {
 	Layers   []peerLayer `json:"layers"`
 	Pth      string      `json:"pth,omitempty"`
 	Fixed    bool        `json:"fixed"`
+	Mixes    [][]float32 `json:"mixes"` // of styles, for each input; null for a network of one
 
 	o      Options
 	net    *networks.Network
@@ -62,6 +63,13 @@ func TestPeers(t *testing.T) {
 		}
 		cases = append(cases, c)
 	}
+	c := &peerCase{Name: "styles", Shapes: anySize, Mixes: [][]float32{{1, 0, 0}, {0, 0, 1}, {.2, .5, .3}, {.5, -.25, 1}}}
+	c.net, _ = manyStyles(t)
+	var err error
+	if c.Multiple, c.Least, err = c.net.Multiple(); err != nil {
+		t.Fatal(err)
+	}
+	cases = append(cases, c)
 	for name, average := range map[string]bool{"vgg-max": false, "vgg-average": true} {
 		net, err := networks.VGG19("relu2_1", networks.Torchvision, average)
 		if err != nil {

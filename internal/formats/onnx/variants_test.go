@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"stylenet/internal/networks"
 	"stylenet/internal/weights"
 )
 
@@ -36,9 +37,16 @@ func TestVariants(t *testing.T) {
 	fixed := [4]int{2, 3, 17, 31}
 	var cases []*peerCase
 	limits := map[string]variant{}
+	designs := map[string]networks.Design{}
 	for name, j := range johnsons() {
 		j.Output, j.OutputScale, j.OutputOffset = "tanh", 150, 127.5
-		net, err := j.Build()
+		designs[name] = j
+		if name == "reflect" {
+			designs["styles"] = networks.MultiStyle{Johnson: j, Styles: []string{"a", "b", "c"}}
+		}
+	}
+	for name, d := range designs {
+		net, err := d.Build()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,6 +57,9 @@ func TestVariants(t *testing.T) {
 		}
 		add := func(variant string, v variant, shapes ...[4]int) {
 			c := &peerCase{Name: name + "-" + variant, Shapes: shapes, Multiple: multiple, Least: least, Fixed: v.o.Width > 0, o: v.o, net: net, set: set}
+			if name == "styles" {
+				c.Mixes = slices.Repeat([][]float32{{.2, .5, .3}}, len(shapes))
+			}
 			cases, limits[c.Name] = append(cases, c), v
 		}
 		for name, v := range variants {

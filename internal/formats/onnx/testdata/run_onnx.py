@@ -1,9 +1,10 @@
 """Checks and runs the ONNX models of peers_test.go with onnx and ONNX Runtime.
 
-usage: run_onnx.py DIR, where DIR/cases.json lists {"name", "shapes", "fixed"};
-reads DIR/NAME.onnx and DIR/NAME.I.in, writes DIR/NAME.I.onnx (both raw float32
-and N, C, H, W, whatever the model takes and gives) and prints the shapes of the
-outputs as JSON. Exits with 3 where a module is missing.
+usage: run_onnx.py DIR, where DIR/cases.json lists {"name", "shapes", "fixed",
+"mixes" of styles for each input or null}; reads DIR/NAME.onnx and
+DIR/NAME.I.in, writes DIR/NAME.I.onnx (both raw float32 and N, C, H, W, whatever
+the model takes and gives) and prints the shapes of the outputs as JSON. Exits
+with 3 where a module is missing.
 """
 import json
 import sys
@@ -24,7 +25,8 @@ for case in json.load(open(f"{root}/cases.json")):
     path = f"{root}/{case['name']}.onnx"
     onnx.checker.check_model(path, full_check=True)
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (i,), (o,) = session.get_inputs(), session.get_outputs()
+    (i, *more), (o,) = session.get_inputs(), session.get_outputs()
+    assert [m.name for m in more] == (["mix"] if case["mixes"] else []), more
     assert (i.name, o.name) == ("input", "output"), (i.name, o.name)
     pixels = i.type == "tensor(uint8)"
     assert pixels or i.type == "tensor(float)", i.type
@@ -36,7 +38,10 @@ for case in json.load(open(f"{root}/cases.json")):
         x = np.fromfile(f"{root}/{case['name']}.{k}.in", "<f4").reshape(shape)
         if pixels:
             x = np.ascontiguousarray(x.astype(np.uint8).transpose(0, 2, 3, 1))
-        y = session.run(None, {"input": x})[0]
+        feeds = {"input": x}
+        if case["mixes"]:
+            feeds["mix"] = np.array(case["mixes"][k], np.float32)
+        y = session.run(None, feeds)[0]
         y = y.transpose(0, 3, 1, 2) if pixels else y
         y.astype("<f4").tofile(f"{root}/{case['name']}.{k}.onnx")
         shapes.setdefault(case["name"], []).append(y.shape)

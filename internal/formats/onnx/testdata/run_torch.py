@@ -1,7 +1,8 @@
 """Runs the networks of peers_test.go in PyTorch, as their layers are meant.
 
 usage: run_torch.py DIR, where DIR/cases.json lists {"name", "shapes",
-"multiple", "least", and "layers" or "pth"}; reads DIR/NAME.safetensors and
+"multiple", "least", "mixes" of styles for each input or null, and "layers" or
+"pth"}; reads DIR/NAME.safetensors and
 DIR/NAME.I.in, writes DIR/NAME.I.torch (raw float32) and prints the shapes of
 the outputs as JSON. A case with "pth" is the PyTorch example's TransformerNet,
 written out here, with that state_dict. Exits with 3 where a module is missing.
@@ -102,7 +103,7 @@ def pointwise(op, v, w):
     return {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div}[f](v[0], v[1])
 
 
-def run(layers, t, x):
+def run(layers, t, x, mix=None):
     values = {-1: x}
     for i, l in enumerate(layers):
         op, name = l["op"], l["name"]
@@ -115,7 +116,9 @@ def run(layers, t, x):
         elif l["kind"] == "Norm" and op.get("batch"):
             mean, var = t[name + ".running_mean"], t[name + ".running_var"]
             y = F.batch_norm(v[0], mean, var, w, b, False, 0, op["eps"])
-        elif l["kind"] == "Norm":
+        elif l["kind"] in ("Norm", "StyleNorm"):
+            if l["kind"] == "StyleNorm":
+                w, b = (sum(m * t[f"{name}.{s}.{k}"] for m, s in zip(mix, op["styles"])) for k in ("weight", "bias"))
             y = v[0] - v[0].mean((2, 3), keepdim=True)
             y = y / (y.square().mean((2, 3), keepdim=True) + op["eps"]).sqrt()
             y = y * w[:, None, None] + b[:, None, None]
@@ -208,10 +211,11 @@ for case in json.load(open(f"{root}/cases.json")):
         net.load_state_dict(torch.load(case["pth"], map_location="cpu"))
     else:
         tensors = load(f"{root}/{name}.safetensors")
-        net = lambda x: run(case["layers"], tensors, x)
+        net = lambda x: run(case["layers"], tensors, x, mix)
     for k, shape in enumerate(case["shapes"]):
         x = torch.from_numpy(np.fromfile(f"{root}/{name}.{k}.in", "<f4").reshape(shape))
         h, w = shape[2:]
+        mix = case["mixes"] and case["mixes"][k]
         with torch.no_grad():
             if m := case["multiple"]:
                 grown = [max(-(-n // m) * m, case["least"]) - n for n in (h, w)]
