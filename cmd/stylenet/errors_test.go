@@ -59,7 +59,7 @@ func TestInterrupted(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"stylize", "-m", file, photo, "-o", out}, "error: 0 of 1 pictures are done: interrupted\n"},
+		{[]string{"stylize", "-m", file, photo, "-o", out}, "error: no picture was begun: interrupted\n"},
 		{[]string{"bench", "stylize", "-m", file}, "error: interrupted\n"},
 		{[]string{"data", "check", dir}, "error: check " + dir + ": interrupted\n"},
 	} {

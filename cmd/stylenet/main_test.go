@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
@@ -17,6 +22,7 @@ import (
 	"stylenet/internal/images"
 	"stylenet/internal/model"
 	"stylenet/internal/networks"
+	"stylenet/internal/stylize/batch"
 	"stylenet/internal/weights"
 )
 
@@ -32,6 +38,13 @@ func TestMain(m *testing.M) {
 //	picture FILE W H [R G B [A]] one colour of 0 to 255 each
 //	size FILE W H                decode a picture and compare its size
 //	same FILE W H R G B [A]      compare all pixels of a picture, within 2 (JPEG)
+//	kind FILE FORMAT             compare the format of a file's content
+//	photo FILE W H               a picture of 16 bits with an ICC profile and EXIF
+//	carries FILE DEPTH [icc] [exif]
+//	                             compare the bits of a picture and whether it has those of photo
+//	smaller FILE FILE            the first file has fewer bytes
+//	killed N DIR stylenet ARG... run with a standard input that never ends, until the journal
+//	                             in DIR has N lines, and then kill it
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -52,6 +65,7 @@ func TestScripts(t *testing.T) {
 			"model": func(ts *testscript.TestScript, _ bool, args []string) {
 				m, err := exchange()
 				ts.Check(err)
+				ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o777))
 				ts.Check(model.Save(ts.MkAbs(args[0]), m))
 			},
 			"run": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -79,6 +93,25 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("%s is %s, want %s %s", args[0], got, args[1], args[2])
 				}
 			},
+			"kind": func(ts *testscript.TestScript, _ bool, args []string) {
+				b, err := os.ReadFile(ts.MkAbs(args[0]))
+				ts.Check(err)
+				if got := images.Sniff(b); got != args[1] {
+					ts.Fatalf("%s is %s, want %s", args[0], got, args[1])
+				}
+			},
+			"photo":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(photo(ts.MkAbs(args[0]), args[1:])) },
+			"carries": carries,
+			"smaller": func(ts *testscript.TestScript, _ bool, args []string) {
+				a, err := os.Stat(ts.MkAbs(args[0]))
+				ts.Check(err)
+				b, err := os.Stat(ts.MkAbs(args[1]))
+				ts.Check(err)
+				if a.Size() >= b.Size() {
+					ts.Fatalf("%s has %d bytes, %s %d", args[0], a.Size(), args[1], b.Size())
+				}
+			},
+			"killed": killed,
 			"same": func(ts *testscript.TestScript, _ bool, args []string) {
 				got, err := images.Open(ts.MkAbs(args[0]))
 				ts.Check(err)
@@ -95,6 +128,77 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// carried are a profile and EXIF that every format takes.
+func carried() images.Metadata {
+	icc := make([]byte, 132)
+	binary.BigEndian.PutUint32(icc, uint32(len(icc)))
+	copy(icc[12:], "mntrRGB XYZ ")
+	copy(icc[36:], "acsp")
+	// One directory with the artist (tag 0x013B) and no other.
+	exif := []byte("II*\x00\x08\x00\x00\x00\x01\x00\x3b\x01\x02\x00\x04\x00\x00\x00Ada\x00\x00\x00\x00\x00")
+	return images.Metadata{ICC: icc, EXIF: exif}
+}
+
+func photo(path string, size []string) error {
+	p, err := plain(size)
+	if err != nil {
+		return err
+	}
+	p.Pix[0] = 100.5 // has no value of 8 bits
+	format, err := images.FormatOf(path)
+	if err != nil {
+		return err
+	}
+	c, err := images.NewCanvas(p.W, p.H, format, images.CanvasOptions{Depth: 16})
+	if err != nil {
+		return err
+	}
+	c.WriteRows(p, 0)
+	return c.Save(path, images.SaveOptions{Metadata: carried()})
+}
+
+func carries(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := images.Decoder{}.OpenSource(ts.MkAbs(args[0]), new(bytes.Buffer))
+	ts.Check(err)
+	got := []string{fmt.Sprint(s.Depth())}
+	if bytes.Equal(s.Metadata().ICC, carried().ICC) {
+		got = append(got, "icc")
+	}
+	if bytes.Contains(s.Metadata().EXIF, []byte("Ada")) {
+		got = append(got, "exif")
+	}
+	if !slices.Equal(got, args[1:]) {
+		ts.Fatalf("%s has %v, want %v", args[0], got, args[1:])
+	}
+	// Red and blue were exchanged.
+	if s.Depth() == 16 && math.Abs(float64(s.Picture().Plane(2)[0])-100.5) > .01 {
+		ts.Fatalf("%s: the first value is %v, want 100.5", args[0], s.Picture().Plane(2)[0])
+	}
+}
+
+func killed(ts *testscript.TestScript, _ bool, args []string) {
+	lines, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	path, err := exec.LookPath(args[2])
+	ts.Check(err)
+	cmd := exec.Command(path, args[3:]...)
+	cmd.Dir = ts.MkAbs(".")
+	in, err := cmd.StdinPipe()
+	ts.Check(err)
+	defer in.Close()
+	ts.Check(cmd.Start())
+	defer cmd.Wait() // that it was killed is no error
+	defer cmd.Process.Kill()
+	for range 2000 {
+		b, err := os.ReadFile(filepath.Join(ts.MkAbs(args[1]), batch.JournalName))
+		if err == nil && bytes.Count(b, []byte("\n")) >= lines {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	ts.Fatalf("the journal of %s has no %d lines after 10 s", args[1], lines)
 }
 
 func exchange() (*model.Model, error) {

@@ -18,6 +18,7 @@ import (
 	"stylenet/internal/images"
 	"stylenet/internal/kernels"
 	"stylenet/internal/optimize"
+	"stylenet/internal/stylize/batch"
 	"stylenet/internal/vgg"
 	"stylenet/internal/weights"
 	"stylenet/losses"
@@ -355,7 +356,8 @@ func (w *repaint) open() error {
 			return nil
 		}
 		if opened[path] == nil {
-			if failed = checkOutputs([]job{{path, w.output}}); failed != nil {
+			if sameFile(path, w.output) {
+				failed = apart(&batch.InputError{Output: w.output})
 				return nil
 			}
 			p, err := images.Open(path)

@@ -22,6 +22,9 @@ import (
 // Stdin is the argument and the path that stand for standard input.
 const Stdin = "-"
 
+// ErrStdinTwice reports arguments of which two are Stdin.
+var ErrStdinTwice = errors.New("standard input (-) is named twice")
+
 // stdinName names what comes from standard input in a folder of results.
 const stdinName = "stdin"
 
@@ -62,7 +65,7 @@ func Open(args []string) (*Inputs, error) {
 	stdin := false
 	for _, text := range args {
 		if text == Stdin && stdin {
-			return nil, errors.New("standard input (-) is named twice")
+			return nil, ErrStdinTwice
 		}
 		stdin = stdin || text == Stdin
 		found, err := parse(text)

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"stylenet/internal/images"
+	"stylenet/internal/kernels"
+	"stylenet/internal/model"
+	"stylenet/internal/stylize"
+)
+
+// painter paints pictures, as *stylize.Stylizer does.
+type painter interface {
+	Paint(ctx context.Context, src images.Reader, dst images.Writer, o stylize.Options) error
+	Close() error
+}
+
+// brush is something that pictures are painted with. Each has a result of every
+// picture, and only the one that is at work takes memory.
+type brush struct {
+	name string // in the names of results; no two have the same
+	load func(*cobra.Command) (loaded, error)
+}
+
+// loaded is a brush whose files are read.
+type loaded struct {
+	// digest is the same for brushes that paint the same.
+	digest func() (string, error)
+	open   func(kernels.Device) (painter, error)
+}
+
+// brushes are those that the flags name.
+func (o *stylizeOptions) brushes(*cobra.Command) []brush {
+	var all []brush
+	for i, name := range brushNames(o.models) {
+		path := o.models[i]
+		all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return loadModelBrush(cmd, path) }})
+	}
+	return all
+}
+
+// loadModelBrush reads a model file or a run.
+func loadModelBrush(cmd *cobra.Command, path string) (loaded, error) {
+	m, err := loadModel(cmd, path)
+	if err != nil {
+		return loaded{}, err
+	}
+	digest := func() (string, error) {
+		h := sha256.New()
+		err := model.Write(h, m)
+		return hex.EncodeToString(h.Sum(nil)), err
+	}
+	open := func(dev kernels.Device) (painter, error) {
+		s, err := stylize.Open(dev, m)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return s, nil
+	}
+	return loaded{digest, open}, nil
+}
+
+// brushNames are the files' names without their extensions, with those of
+// folders around them as far as it takes to tell them apart.
+func brushNames(paths []string) []string {
+	parts := make([][]string, len(paths)) // of the path, the last first
+	for i, path := range paths {
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+		for dir := path; ; dir = filepath.Dir(dir) {
+			base := filepath.Base(dir)
+			if base == dir || base == "." || base == string(filepath.Separator) {
+				break
+			}
+			parts[i] = append(parts[i], base)
+		}
+		if len(parts[i]) > 0 {
+			parts[i][0] = strings.TrimSuffix(parts[i][0], filepath.Ext(parts[i][0]))
+		}
+	}
+	names := make([]string, len(paths))
+	for depth := 1; ; depth++ {
+		seen, longer, twice := map[string]int{}, false, false
+		for i, p := range parts {
+			name := ""
+			for _, part := range p[:min(depth, len(p))] {
+				name = strings.TrimSuffix(part+"-"+name, "-")
+			}
+			names[i] = name
+			if seen[name]++; seen[name] > 1 {
+				twice = true
+			}
+			longer = longer || depth < len(p)
+		}
+		if !twice || !longer {
+			return names
+		}
+	}
+}

@@ -1,0 +1,384 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stylenet/internal/images"
+	"stylenet/internal/kernels"
+	"stylenet/internal/stylize"
+	"stylenet/internal/stylize/batch"
+)
+
+// stylizeReport is the line that --json prints for each result.
+type stylizeReport struct {
+	Input   string  `json:"input"`
+	Model   string  `json:"model,omitempty"` // where there are several
+	Output  string  `json:"output"`
+	Width   int     `json:"width,omitempty"` // pixels
+	Height  int     `json:"height,omitempty"`
+	Seconds float64 `json:"seconds"` // reading, computing and writing, without waiting
+	Error   string  `json:"error,omitempty"`
+}
+
+// stylizeRun takes pictures through all brushes, one brush after the other, so
+// that one model is in memory at a time, and its plans are used by all pictures
+// of a size.
+type stylizeRun struct {
+	o        *stylizeOptions
+	cmd      *cobra.Command
+	plan     *batch.Plan
+	pictures int // how many there are
+	brushes  []brush
+	journal  *batch.Journal // nil where none is kept
+
+	stdin []byte // what standard input held, where several brushes need it
+
+	settings string // a digest of what decides results beside their inputs
+	painter  painter
+	index    int // of the brush at work
+
+	bar                  *shares
+	done, failed, passed int // results
+	err                  error
+}
+
+// stylizeTask is one picture on its way.
+type stylizeTask struct {
+	pic    batch.Picture
+	output string
+	place  int   // among all results
+	weight int64 // bytes
+
+	src      images.Reader
+	metadata images.Metadata
+	canvas   *images.Canvas
+	spent    time.Duration
+}
+
+// all paints every picture with every brush.
+func (r *stylizeRun) all(dev kernels.Device) error {
+	total := r.pictures * len(r.brushes)
+	r.bar = newShares(r.cmd, total, "stylizing")
+	defer r.bar.Exit()
+	for i, b := range r.brushes {
+		r.index = i
+		if err := r.paintAll(dev, b); err != nil {
+			if cause := r.cmd.Context().Err(); cause != nil {
+				err = fmt.Errorf("%d of %d pictures are done: %w", r.done+r.passed, total, cause)
+				if r.journal != nil {
+					err = &hinted{err, "go on with the same command and --resume"}
+				}
+			}
+			return err
+		}
+	}
+	switch {
+	case r.failed > 0 && total == 1:
+		return r.err
+	case r.failed > 0:
+		return fmt.Errorf("%d of %d pictures failed", r.failed, total)
+	case r.passed > 0 && !r.o.json:
+		say(r.cmd, "%d of %d pictures were done before", r.passed, total)
+	}
+	return nil
+}
+
+// paintAll paints every picture with one brush.
+func (r *stylizeRun) paintAll(dev kernels.Device, b brush) (err error) {
+	if err := r.open(dev, b); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.painter.Close()) }()
+	// Pictures are few large blocks of memory, which are cheap to look through.
+	debug.SetGCPercent(10)
+	pictures, err := r.plan.Pictures()
+	if err != nil {
+		return err
+	}
+	return batch.Stages[*stylizeTask]{
+		Read: timed(r.read), Compute: timed(r.compute), Write: timed(r.write), Done: r.report,
+		Jobs: r.jobs(), Weigh: func(t *stylizeTask) int64 { return t.weight }, Limit: r.room(),
+	}.Run(r.cmd.Context(), r.tasks(pictures))
+}
+
+// open gets a brush ready. What its files held is not kept.
+func (r *stylizeRun) open(dev kernels.Device, b brush) error {
+	l, err := b.load(r.cmd)
+	if err != nil {
+		return err
+	}
+	if r.journal != nil {
+		if r.settings, err = r.o.digest(l); err != nil {
+			return err
+		}
+	}
+	r.painter, err = l.open(dev)
+	return err
+}
+
+// digest is that of all that decides results beside the inputs.
+func (o *stylizeOptions) digest(l loaded) (string, error) {
+	painter, err := l.digest()
+	if err != nil {
+		return "", err
+	}
+	b, err := json.Marshal([]any{painter, o.quality, o.noEXIF, o.maxSize, o.strength, o.keepColors, o.exact, o.precision})
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8]), err
+}
+
+// timed adds the time that a stage takes to that of the task.
+func timed(stage func(*stylizeTask) error) func(*stylizeTask) error {
+	return func(t *stylizeTask) error {
+		start := time.Now()
+		defer func() { t.spent += time.Since(start) }()
+		return stage(t)
+	}
+}
+
+// tasks yields the pictures that have no result yet.
+func (r *stylizeRun) tasks(pictures iter.Seq2[batch.Picture, error]) iter.Seq2[*stylizeTask, error] {
+	return func(yield func(*stylizeTask, error) bool) {
+		place := r.index * r.pictures
+		for pic, err := range pictures {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			t := &stylizeTask{pic: pic, output: r.plan.Outputs(pic)[r.index], place: place}
+			place++
+			if r.o.resume {
+				done, err := r.isDone(t)
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				if done {
+					r.passed++
+					continue
+				}
+			}
+			if r.jobs() > 1 {
+				t.weight = weigh(pic, r.room())
+			}
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
+
+// isDone says that the journal knows the result, as it is on the disk, to be
+// that of the picture, as it is on the disk.
+func (r *stylizeRun) isDone(t *stylizeTask) (bool, error) {
+	if t.pic.Path == batch.Stdin {
+		return false, nil
+	}
+	e, err := batch.Describe(r.plan.Output, t.output, t.pic.Path, r.settings)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return r.journal.Has(e)
+}
+
+// jobs is how many pictures are in work at a time.
+func (r *stylizeRun) jobs() int { return min(r.o.jobs, r.pictures) }
+
+// room is what pictures in work may take beside the one that is computed.
+func (r *stylizeRun) room() int64 { return int64(r.o.memory) / 6 }
+
+// beside is what is kept free for other pictures while one is computed. It does
+// not depend on which others there are, so that results do not either.
+func (r *stylizeRun) beside(t *stylizeTask) int64 {
+	if r.jobs() == 1 {
+		return 0
+	}
+	return max(0, r.room()-t.weight)
+}
+
+// weigh says how many bytes a picture takes from reading to writing: at most, by
+// what the beginning of its file says. One that does not say it weighs heavy,
+// which is more than all may take together; one that will not be read, nothing.
+func weigh(pic batch.Picture, heavy int64) int64 {
+	const head, whole = 1 << 16, 1 << 26 // bytes; of TIFF, the end of the file may tell
+	if pic.Path == batch.Stdin {
+		return heavy + 1
+	}
+	info, err := os.Stat(pic.Path)
+	if err != nil {
+		return 0
+	}
+	if !info.Mode().IsRegular() { // what is read from a pipe is gone
+		return heavy + 1
+	}
+	f, err := os.Open(pic.Path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var b []byte
+	for _, n := range []int64{head, whole} {
+		more, err := io.ReadAll(io.LimitReader(f, n-int64(len(b))))
+		if err != nil {
+			return 0
+		}
+		b = append(b, more...)
+		if _, _, decoded, err := (images.Decoder{}).Header(b); err == nil {
+			// The file, its pixels, and those of the result.
+			return info.Size() + 2*decoded
+		}
+		if int64(len(b)) == info.Size() {
+			return 0
+		}
+	}
+	return heavy + 1
+}
+
+// read decodes a picture, shrinks it to --max-size, and makes room for the
+// result.
+func (r *stylizeRun) read(t *stylizeTask) error {
+	src, err := r.decode(t.pic)
+	if err != nil {
+		return err
+	}
+	t.src, t.metadata = src, src.Metadata()
+	if r.o.noEXIF {
+		t.metadata.EXIF = nil
+	}
+	if r.o.maxSize > 0 {
+		if t.src, err = src.FitWithin(r.o.maxSize); err != nil {
+			return fmt.Errorf("%s: %w", r.input(t), err)
+		}
+	}
+	format, err := r.plan.OutputFormat(t.output)
+	if err != nil {
+		return err
+	}
+	w, h := t.src.Size()
+	t.canvas, err = images.NewCanvas(w, h, format, images.CanvasOptions{Alpha: !t.src.Opaque(), Depth: src.Depth()})
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.output, err)
+	}
+	return nil
+}
+
+// decode reads a file or standard input. Errors name it.
+func (r *stylizeRun) decode(pic batch.Picture) (*images.Source, error) {
+	if pic.Path != batch.Stdin {
+		return images.Decoder{}.OpenSource(pic.Path, new(bytes.Buffer))
+	}
+	b := r.stdin
+	if b == nil {
+		var buf bytes.Buffer
+		if err := images.ReadAll(&buf, r.cmd.InOrStdin()); err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		b = buf.Bytes()
+		if len(r.brushes) > 1 {
+			r.stdin = b
+		}
+	}
+	src, err := images.Decoder{}.Source(b)
+	if err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	return src, nil
+}
+
+// input names a picture in errors.
+func (r *stylizeRun) input(t *stylizeTask) string {
+	if t.pic.Path == batch.Stdin {
+		return "standard input"
+	}
+	return t.pic.Path
+}
+
+// compute paints a picture.
+func (r *stylizeRun) compute(t *stylizeTask) error {
+	err := r.painter.Paint(r.cmd.Context(), t.src, t.canvas, stylize.Options{
+		Strength: r.o.strength, KeepColors: r.o.keepColors,
+		Memory: max(1, int64(r.o.memory)-r.beside(t)), Rows: r.o.tile,
+		Progress: func(share float64) { r.bar.at(t.place, share) },
+	})
+	t.src = nil
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.input(t), err)
+	}
+	return nil
+}
+
+// write encodes a result, and enters it in the journal when it is on the disk.
+func (r *stylizeRun) write(t *stylizeTask) error {
+	save := images.SaveOptions{Quality: r.o.quality, Metadata: t.metadata}
+	if t.output == stdout {
+		if err := t.canvas.Encode(r.cmd.OutOrStdout(), save); err != nil {
+			return fmt.Errorf("standard output: %w", err)
+		}
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(t.output), 0o777); err != nil {
+		return err
+	}
+	if err := t.canvas.Save(t.output, save); err != nil {
+		return err
+	}
+	if r.journal == nil || t.pic.Path == batch.Stdin {
+		return nil
+	}
+	e, err := batch.Describe(r.plan.Output, t.output, t.pic.Path, r.settings)
+	if err != nil {
+		return err
+	}
+	return r.journal.Add(e)
+}
+
+// report tells of a result, or why there is none. A picture that fails stops no
+// other.
+func (r *stylizeRun) report(t *stylizeTask, err error) error {
+	if err != nil && errors.Is(err, context.Canceled) && r.cmd.Context().Err() != nil {
+		return nil
+	}
+	line := stylizeReport{Input: t.pic.Path, Output: t.output, Seconds: t.spent.Seconds()}
+	if len(r.brushes) > 1 {
+		line.Model = r.brushes[r.index].name
+	}
+	if err != nil {
+		r.failed++
+		r.err = err
+		line.Error = err.Error()
+	} else {
+		r.done++
+		line.Width, line.Height = t.canvas.Size()
+	}
+	_ = r.bar.Clear() // a terminal that is gone does not matter
+	if r.o.json {
+		if err := printJSON(r.cmd, line); err != nil {
+			return err
+		}
+	}
+	switch {
+	case err == nil && !r.o.json && t.output != stdout:
+		say(r.cmd, "%s: %d×%d in %.1f s", t.output, line.Width, line.Height, line.Seconds)
+	case err != nil && r.pictures*len(r.brushes) > 1:
+		complain(r.cmd.ErrOrStderr(), err)
+	}
+	return nil
+}
