@@ -15,6 +15,7 @@ import (
 
 	"stylenet/internal/atomicfile"
 	"stylenet/internal/checkpoint"
+	"stylenet/internal/formats"
 	"stylenet/internal/formats/onnx"
 	"stylenet/internal/model"
 )
@@ -34,6 +35,13 @@ type Share = model.Share
 // another system takes and gives for a picture is recognised from the file; the
 // Model takes and gives RGB 0-255. Errors name the file and what is wrong with it.
 func Load(path string) (*Model, error) { return model.Open(path) }
+
+// IsModel says that path is a file, or a folder that Load reads: a checkpoint of
+// TensorFlow, or its variables. Other folders are LoadRun's.
+func IsModel(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || !info.IsDir() || formats.IsFolder(path)
+}
 
 // LoadRun reads the model of a training run: dir is a run (then its newest
 // checkpoint that passes its checksums is taken), a run's folder of

@@ -124,7 +124,7 @@ func (o *exportOptions) chooseFormat(cmd *cobra.Command) (exportFormat, error) {
 
 // loadModel reads a model file, or the model of a run or checkpoint.
 func loadModel(cmd *cobra.Command, path string) (*export.Model, error) {
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+	if export.IsModel(path) {
 		return export.Load(path)
 	}
 	m, warnings, err := export.LoadRun(path)

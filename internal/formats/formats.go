@@ -1,20 +1,24 @@
 // Package formats opens model files of any known format.
 //
-// It owns the decision, by the first bytes of a file and never by its name,
-// which codec reads it. It refuses the layout of each format, which its codec
-// owns (safetensors, pth, onnx), and what the tensors mean.
+// It owns the decision, by the bytes of a file and never by its name, which codec
+// reads it, and which files beside it belong to it: TensorFlow writes several. It
+// refuses the layout of each format, which its codec owns (safetensors, pth, onnx,
+// tensorflow), and what the tensors mean.
 package formats
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
 	"stylenet/internal/formats/onnx"
 	"stylenet/internal/formats/pth"
 	"stylenet/internal/formats/safetensors"
+	"stylenet/internal/formats/tensorflow"
 	"stylenet/internal/networks"
 	"stylenet/internal/weights"
 )
@@ -24,11 +28,12 @@ const (
 	Safetensors = "safetensors"
 	PyTorch     = "pytorch"
 	ONNX        = "onnx"
+	TensorFlow  = "tensorflow"
 )
 
 // File is the content of a model file.
 type File struct {
-	Format   string            // Safetensors, PyTorch or ONNX
+	Format   string            // Safetensors, PyTorch, ONNX or TensorFlow
 	Tensors  *weights.Set      // in the order of the file, as float32
 	Metadata map[string]string // nil where the format has none
 	// Network is what a file of ONNX holds besides tensors, which are its
@@ -38,11 +43,20 @@ type File struct {
 	ONNX    *onnx.Info
 }
 
-// Open reads a whole model file. Every error names the path. A damaged file
-// gives the *FormatError of its codec, a good one that is not read its
-// *UnsupportedError, and a file of another kind an *UnknownError.
+// Open reads a whole model file. Of TensorFlow's files path is any of those of a
+// checkpoint, their common beginning, the folder that they lie in, or that of
+// dumped variables. Every error names the path. A damaged file gives the
+// *FormatError of its codec, a good one that is not read its *UnsupportedError,
+// and a file of another kind an *UnknownError.
 func Open(path string) (*File, error) {
+	if index := indexOf(path); index != "" && exists(index) {
+		path = index
+	}
 	f, err := os.Open(path)
+	if index := path + indexSuffix; errors.Is(err, fs.ErrNotExist) && exists(index) {
+		path = index
+		f, err = os.Open(path)
+	}
 	if err != nil {
 		return nil, err // names the path
 	}
@@ -51,10 +65,13 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info.IsDir() {
+		return openFolder(path)
+	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
-	file, err := decode(f, info.Size())
+	file, err := decode(f, info.Size(), beside(path))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -64,12 +81,19 @@ func Open(path string) (*File, error) {
 // sniffed is enough for the magic of a tar header, the deepest one.
 const sniffed = 512
 
-func decode(r io.ReaderAt, size int64) (*File, error) {
-	start := make([]byte, min(size, sniffed))
+// decode reads a file; data opens those beside it.
+func decode(r io.ReaderAt, size int64, data *shards) (*File, error) {
+	start, end := make([]byte, min(size, sniffed)), make([]byte, min(size, 8))
 	if _, err := r.ReadAt(start, 0); err != nil && err != io.EOF {
 		return nil, err
 	}
+	if _, err := r.ReadAt(end, size-int64(len(end))); err != nil && err != io.EOF {
+		return nil, err
+	}
 	switch {
+	case tensorflow.Sniff(end):
+		set, err := tensorflow.Decode(r, size, data.open)
+		return &File{Format: TensorFlow, Tensors: set}, errors.Join(err, data.close())
 	case isPyTorch(start):
 		set, metadata, err := pth.Decode(r, size)
 		return &File{Format: PyTorch, Tensors: set, Metadata: metadata}, err
@@ -100,7 +124,7 @@ type UnknownError struct {
 }
 
 func (e *UnknownError) Error() string {
-	s := "unknown model format: " + Safetensors + ", " + PyTorch + " (.pth, .pt) and " + ONNX + " files are known"
+	s := "unknown model format: " + Safetensors + ", " + PyTorch + " (.pth, .pt), " + ONNX + " and " + TensorFlow + " (checkpoints) files are known"
 	if e.Hint != "" {
 		s += "; " + e.Hint
 	}

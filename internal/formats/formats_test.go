@@ -107,12 +107,12 @@ func TestOpenErrors(t *testing.T) {
 		target  any
 		text    string
 	}{
-		"empty":        {"", unknown, "unknown model format: safetensors, pytorch (.pth, .pt) and onnx files are known; the file is empty"},
+		"empty":        {"", unknown, "unknown model format: safetensors, pytorch (.pth, .pt), onnx and tensorflow (checkpoints) files are known; the file is empty"},
 		"lfs":          {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", unknown, "this is a Git LFS pointer, not weights: run git lfs pull"},
 		"html":         {"\ufeff\n <!DOCTYPE html><html>", unknown, "this is a web page, not weights"},
 		"html in caps": {"<HTML>", unknown, "this is a web page, not weights"},
-		"text":         {"some notes", unknown, "safetensors, pytorch (.pth, .pt) and onnx files are known"},
-		"picture":      {"\x89PNG\r\n\x1a\n", unknown, "safetensors, pytorch (.pth, .pt) and onnx files are known"},
+		"text":         {"some notes", unknown, "safetensors, pytorch (.pth, .pt), onnx and tensorflow (checkpoints) files are known"},
+		"picture":      {"\x89PNG\r\n\x1a\n", unknown, "safetensors, pytorch (.pth, .pt), onnx and tensorflow (checkpoints) files are known"},
 		"zip":          {"PK\x03\x04", format, "truncated or damaged"},
 		"pickle":       {"\x80\x04K\x01.", format, "torch.save"},
 		"tar":          {string(tar), unsupported, "a tar file"},
@@ -127,11 +127,65 @@ func TestOpenErrors(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	if _, err := Open(dir); err == nil || err.Error() != dir+": not a regular file" {
+	if _, err := Open(dir); err == nil || err.Error() != dir+": it is a folder that holds no model: neither a checkpoint of TensorFlow nor variables with a manifest.json" {
 		t.Errorf("a folder: %v", err)
 	}
 	missing := filepath.Join(dir, "missing")
 	if _, err := Open(missing); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+// A checkpoint is found by any of its files and in its folder, dumped variables
+// by theirs.
+func TestOpenTensorFlow(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("tensorflow/testdata/sharded")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", "m.ckpt", "m.ckpt.index", "m.ckpt.data-00002-of-00003", "m.ckpt.meta"} {
+		file, err := Open(filepath.Join(dir, name))
+		if err != nil || file.Format != TensorFlow || file.Tensors.Get("matrix") == nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if !IsFolder(dir) || IsFolder(t.TempDir()) || IsFolder(filepath.Join(dir, "m.ckpt.index")) {
+		t.Error("folders are not told apart")
+	}
+	// The state names a checkpoint of a folder that was moved since.
+	state := filepath.Join(dir, "checkpoint")
+	for text, want := range map[string]string{
+		`model_checkpoint_path: "/elsewhere/m.ckpt"` + "\n":         "",
+		`model_checkpoint_path: "n.ckpt"`:                           "n.ckpt",
+		`model_checkpoint_path: "../../.."`:                         "it names no checkpoint",
+		`model_checkpoint_path: 3`:                                  "it names no checkpoint",
+		`all_model_checkpoint_paths: "a"`:                           "it names no checkpoint",
+		strings.Repeat(" ", 1<<20+1):                                "more than 1048576 bytes",
+		`model_checkpoint_path: "` + strings.Repeat("a", 300) + `"`: "file name too long",
+	} {
+		if err := os.WriteFile(state, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(dir); (err == nil) != (want == "") || err != nil && (!strings.HasPrefix(err.Error(), dir) && !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%.60s: %v, want %q", text, err, want)
+		}
+	}
+	if err := os.Remove(state); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); err != nil {
+		t.Errorf("one checkpoint: %v", err)
+	}
+	if err := os.Rename(filepath.Join(dir, "m.ckpt.data-00001-of-00003"), filepath.Join(dir, "away")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "m.ckpt.data-00001-of-00003") {
+		t.Errorf("a missing file: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "n.ckpt.index"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "it holds several checkpoints, m.ckpt.index and n.ckpt.index: name one of them") {
+		t.Errorf("two checkpoints: %v", err)
 	}
 }

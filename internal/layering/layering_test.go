@@ -54,6 +54,7 @@ var rules = []rule{
 	{"internal/formats/floats", nil, "half and brain floats are numbers, and know no file"},
 	{"internal/formats/safetensors", []string{"internal/formats/floats", "internal/weights"}, "a codec turns bytes into named tensors, and gives them no meaning"},
 	{"internal/formats/pth", []string{"internal/formats/floats", "internal/weights"}, "a codec turns bytes into named tensors, and gives them no meaning"},
+	{"internal/formats/tensorflow", []string{"internal/formats/floats", "internal/weights"}, "a codec turns bytes into named tensors, and gives them no meaning"},
 	{"internal/formats/onnx", []string{"internal/formats/floats", "internal/formats/onnx/onnxpb", "internal/networks", "internal/weights"}, "ONNX holds layers too, and so this codec alone reads networks"},
 	{"internal/formats/onnx/onnxpb", nil, "generated messages"},
 
@@ -96,7 +97,7 @@ var only = []struct {
 	{"github.com/spf13/...", []string{"cmd/stylenet"}, false, "libraries parse no command lines"},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/stylenet"}, false, "libraries report progress, and commands draw it"},
 	{"github.com/tetratelabs/wazero/...", []string{"internal/images/codecs"}, false, "WebAssembly is how codecs come along, and nothing else's business"},
-	{"google.golang.org/protobuf/...", []string{"internal/formats/onnx", "internal/formats/onnx/onnxpb"}, true, "protobuf is ONNX's"},
+	{"google.golang.org/protobuf/...", []string{"internal/formats/onnx", "internal/formats/onnx/onnxpb", "internal/formats/tensorflow"}, true, "protobuf is ONNX's and TensorFlow's"},
 	{"github.com/nlpodyssey/gopickle/...", []string{"internal/formats/pth"}, false, "pickles are read where they are restricted"},
 	{"testing", []string{"internal/testassets", "internal/kernels/kerneltest"}, true, "it would add its flags to the product"},
 }

@@ -5,12 +5,17 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"stylenet/internal/formats"
 	"stylenet/internal/inference"
 	"stylenet/internal/kernels/reference"
 	"stylenet/internal/networks"
+	"stylenet/internal/testassets"
+	"stylenet/internal/weights"
 )
 
 // run is what the model makes of a picture, 3×h×w, by the kernels in plain Go.
@@ -90,15 +95,20 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) < 6 {
+	if len(files) < 9 {
 		t.Fatalf("%d golden files: make golden", len(files))
 	}
 	for _, golden := range files {
-		name := strings.TrimSuffix(golden, ".golden")
+		path := strings.TrimSuffix(golden, ".golden")
 		kind, convention := KindExample, "rgb-255"
-		path := name + ".pth"
-		if strings.HasPrefix(filepath.Base(name), "variant") {
+		switch name := filepath.Base(path); {
+		case strings.HasPrefix(name, "variant"):
 			kind, convention = KindVariant, "torchvision"
+		case strings.HasPrefix(name, "lengstrom"):
+			kind = KindLengstrom
+		}
+		if kind != KindLengstrom {
+			path += ".pth"
 		}
 		o, err := Read(path, nil)
 		if err != nil {
@@ -109,12 +119,103 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: %s, %s because %q", path, o.Kind, o.Convention, o.Why)
 		}
 		// It can be trained further, and written for PyTorch.
-		if j, ok := o.Model.Network.(networks.Johnson); !ok || j.Architecture != "c9s1-4,d6,d8,R8,R8,u6,u4,c9s1-3" || j.Output != "linear" {
+		if j, ok := o.Model.Network.(networks.Johnson); kind != KindLengstrom && (!ok || j.Architecture != "c9s1-4,d6,d8,R8,R8,u6,u4,c9s1-3" || j.Output != "linear") {
 			t.Errorf("%s: %+v", path, o.Model.Network)
 		}
-		want := readGolden(t, golden)
-		if worst := apart(t, run(t, o.Model, goldenPicture(), goldenH, goldenW), want); !(worst < 1e-2) {
+		worst := apart(t, run(t, o.Model, goldenPicture(), goldenH, goldenW), readGolden(t, golden))
+		if !(worst < 1e-2) {
 			t.Errorf("%s: %g of 255 apart", path, worst)
+		}
+		t.Logf("%s: %g of 255 apart", path, worst)
+	}
+}
+
+// The published network gives what TensorFlow makes of its variables.
+func TestWave(t *testing.T) {
+	o, err := Read(testassets.Path(t, "models/lengstrom-wave"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Kind != KindLengstrom || o.Model.Weights.Elements() != 1677638 {
+		t.Errorf("%s with %d parameters", o.Kind, o.Model.Weights.Elements())
+	}
+	worst := apart(t, run(t, o.Model, goldenPicture(), goldenH, goldenW), readGolden(t, "testdata/lengstrom-wave.asset"))
+	if !(worst < 1e-2) {
+		t.Errorf("%g of 255 apart", worst)
+	}
+	t.Logf("%g of 255 apart", worst)
+}
+
+// A checkpoint opens by any of its names.
+func TestCheckpointNames(t *testing.T) {
+	want, err := Open("testdata/lengstrom_v2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"v2/fns.ckpt", "v2/fns.ckpt.index", "v2/fns.ckpt.data-00000-of-00001", "v2/fns.ckpt.meta", "v1", "v1/fns.ckpt", "dump"} {
+		m, err := Open("testdata/lengstrom_" + path)
+		if err != nil || !reflect.DeepEqual(m, want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestLengstromErrors(t *testing.T) {
+	file, err := formats.Open("testdata/lengstrom_dump")
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := func(change func(name string, x *weights.Tensor) *weights.Tensor) *weights.Set {
+		set := &weights.Set{}
+		for _, x := range file.Tensors.Tensors() {
+			if y := change(x.Name, x); y != nil {
+				if err := set.Add(y.Name, y.Shape, y.Data); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return set
+	}
+	replace := func(name string, shape ...int) *weights.Set {
+		return edit(func(n string, x *weights.Tensor) *weights.Tensor {
+			if n == name {
+				return &weights.Tensor{Name: n, Shape: shape, Data: make([]float32, weights.Elements(shape))}
+			}
+			return x
+		})
+	}
+	drop := func(names ...string) *weights.Set {
+		return edit(func(n string, x *weights.Tensor) *weights.Tensor {
+			if slices.Contains(names, n) {
+				return nil
+			}
+			return x
+		})
+	}
+	for name, test := range map[string]struct {
+		set  *weights.Set
+		want string
+	}{
+		"nothing":       {&weights.Set{}, "three for each layer, are wanted, but there are 0 of them (none)"},
+		"other":         {set(t, "dense/kernel", []int{2}), `(the first of 1 is "dense/kernel")`},
+		"one less":      {drop("Variable_29"), "there are 29 of them"},
+		"hole":          {drop("Variable_4", "Variable_8", "Variable_12"), "variable 5 of 27 is missing"},
+		"far":           {set(t, "Variable_999999999", []int{1}), "but there are 1 of them"},
+		"kernel":        {replace("Variable", 9, 8, 3, 4), "a square kernel of odd size"},
+		"rank":          {replace("Variable", 9, 3), "a square kernel"},
+		"channels":      {replace("Variable_3", 3, 3, 5, 6), "for 4 channels is wanted"},
+		"norm":          {replace("Variable_4", 7), `variable "Variable_4" has the shape [7]: 6 numbers for in2.bias are wanted`},
+		"no upsampling": {drop("Variable_27", "Variable_28", "Variable_29"), "2 layers scale the picture down, but 1 are there to scale it up"},
+		"small kernel":  {replace("Variable_3", 1, 1, 4, 6), "at least 2"},
+		"not finite": {edit(func(n string, x *weights.Tensor) *weights.Tensor {
+			y := *x
+			y.Data = slices.Clone(x.Data)
+			y.Data[0] = float32(math.NaN())
+			return &y
+		}), "holds NaN"},
+	} {
+		if _, err := fromVariables(test.set); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
 	}
 }

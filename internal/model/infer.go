@@ -65,10 +65,11 @@ func infer(set *weights.Set) (networks.Johnson, error) {
 
 // Kinds of files, by what wrote them.
 const (
-	KindStylenet = "stylenet"
-	KindExample  = "pytorch-examples"
-	KindVariant  = "gordicaleksa"
-	KindONNX     = "onnx"
+	KindStylenet  = "stylenet"
+	KindExample   = "pytorch-examples"
+	KindVariant   = "gordicaleksa"
+	KindLengstrom = "lengstrom"
+	KindONNX      = "onnx"
 )
 
 // exampleNames gives the tensors the names of PyTorch's example: it takes off

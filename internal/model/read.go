@@ -42,7 +42,10 @@ func Open(path string) (*Model, error) {
 //     .safetensors, with any widths, kernel sizes and number of residual blocks,
 //     under its own names or those of gordicaleksa's variant. Weights alone do
 //     not tell padding and output; they are taken to be the example's, reflect
-//     and linear.
+//     and linear;
+//   - the variables of lengstrom's network, as a checkpoint of TensorFlow or
+//     dumped to a folder, with any widths, kernel sizes and number of residual
+//     blocks.
 //
 // What the network takes and gives is asked, unless that is nil, or recognised
 // from the file. Native files say it, and cannot be asked.
@@ -68,6 +71,9 @@ func (o *Opened) read(asked *Convention) error {
 	case o.File.Network != nil:
 		o.Kind = KindONNX
 		o.Model, native, err = fromNetwork(o.File.Network, o.File.Tensors, o.File.Metadata)
+	case o.File.Format == formats.TensorFlow:
+		o.Kind = KindLengstrom
+		o.Model, err = fromVariables(o.File.Tensors)
 	case o.File.Format == formats.PyTorch:
 		native = false // a pickle's words are not ours
 		_, o.Kind = exampleNames(o.File.Tensors)
@@ -117,6 +123,9 @@ func (o *Opened) recognise() {
 	case KindVariant:
 		o.Convention = Convention{In: networks.Torchvision, Out: networks.Torchvision}
 		o.Why = "its tensors have the names of gordicaleksa's variant, which takes and gives ImageNet's normalised values"
+		return
+	case KindLengstrom:
+		o.Convention, o.Why = own(), "its variables are those of lengstrom's network, which takes RGB 0-255 and gives it by 150·tanh + 127.5"
 		return
 	case KindExample:
 		o.Convention, o.Why = own(), "its tensors have the names of PyTorch's example, which takes and gives RGB 0-255"
