@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and this machine lacks: compilers of C
-# and C++, and oneDNN; with the argument "peers" also the Python that bench/compare.py
-# starts with, with "regress" that of bench/regress.py and valgrind. Does nothing
-# where all is there.
+# and C++, oneDNN, and ffmpeg for videos; with the argument "peers" also the Python
+# that bench/compare.py starts with, with "regress" that of bench/regress.py and
+# valgrind. Does nothing where all is there.
 #
 # usage: scripts/setup.sh [peers|regress]; CGO=0 asks for no C compiler and no oneDNN,
 # CUDADIR=FOLDER for what a build with CUDA needs, in that folder.
@@ -86,6 +86,11 @@ if [ "${CGO:-1}" != 0 ]; then
 	if [ -n "${CUDADIR-}" ]; then
 		scripts/cuda.sh "$CUDADIR"
 	fi
+fi
+# Without it stylenet does all but videos, whose tests are skipped then; so a
+# failure, in a shell of its own, ends nothing.
+if ! { command -v ffmpeg && command -v ffprobe; } >/dev/null; then
+	(install ffmpeg) 2>/dev/null || say "ffmpeg could not be installed: videos, and tests of them, need it on PATH"
 fi
 case ${1-} in
 peers) python3 -c 'import venv, ensurepip' 2>/dev/null || install python3 python3-venv ;;

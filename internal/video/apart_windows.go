@@ -1,0 +1,12 @@
+package video
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// apart puts a program in a group of its own, so that Ctrl-C at the console
+// reaches this process alone, which then ends the program in order.
+func apart(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}
