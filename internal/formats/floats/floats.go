@@ -24,6 +24,20 @@ const (
 	F64
 )
 
+// String names the type as PyTorch does.
+func (k Kind) String() string {
+	switch k {
+	case F16:
+		return "float16"
+	case BF16:
+		return "bfloat16"
+	case F64:
+		return "float64"
+	default:
+		return "float32"
+	}
+}
+
 // Size returns the bytes of one number.
 func (k Kind) Size() int {
 	switch k {
@@ -76,6 +90,22 @@ func (k Kind) Encode(dst []byte, src []float32) []byte {
 		}
 	}
 	return dst
+}
+
+// Overflow returns the index of the first finite number of src that has become an
+// infinity in encoded, which Encode made of src, or −1.
+func (k Kind) Overflow(src []float32, encoded []byte) int {
+	if k.Size() > 2 {
+		return -1 // it holds every float32
+	}
+	var back [1]float32
+	for i, f := range src {
+		k.Decode(back[:], encoded[i*k.Size():])
+		if math.IsInf(float64(back[0]), 0) && f != back[0] {
+			return i
+		}
+	}
+	return -1
 }
 
 // Read fills dst with len(dst) numbers of kind k from r. A reader that ends

@@ -106,7 +106,7 @@ func TestEncodeDecode(t *testing.T) {
 	for _, k := range []Kind{F32, F16, BF16, F64} {
 		raw := k.Encode(nil, values)
 		if len(raw) != len(values)*k.Size() {
-			t.Fatalf("kind %d: %d bytes", k, len(raw))
+			t.Fatalf("kind %s: %d bytes", k, len(raw))
 		}
 		got := make([]float32, len(values))
 		if err := k.Read(bytes.NewReader(raw), got); err != nil {
@@ -114,13 +114,32 @@ func TestEncodeDecode(t *testing.T) {
 		}
 		for i := range got {
 			if got[i] != values[i] {
-				t.Fatalf("kind %d: value %d is %g, want %g", k, i, got[i], values[i])
+				t.Fatalf("kind %s: value %d is %g, want %g", k, i, got[i], values[i])
 			}
 		}
 		for _, short := range [][]byte{raw[:len(raw)-1], raw[:1<<18], nil} {
 			if err := k.Read(bytes.NewReader(short), got); !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("kind %d, %d of %d bytes: %v", k, len(short), len(raw), err)
+				t.Errorf("kind %s, %d of %d bytes: %v", k, len(short), len(raw), err)
 			}
+		}
+	}
+}
+
+func TestOverflow(t *testing.T) {
+	inf := float32(math.Inf(1))
+	for _, c := range []struct {
+		kind   Kind
+		values []float32
+		want   int
+	}{
+		{F16, []float32{1, inf, -inf, float32(math.NaN()), 65519}, -1},
+		{F16, []float32{1, inf, -65520}, 2},
+		{BF16, []float32{3e38, math.MaxFloat32}, 1},
+		{F32, []float32{math.MaxFloat32}, -1},
+		{F64, []float32{math.MaxFloat32}, -1},
+	} {
+		if got := c.kind.Overflow(c.values, c.kind.Encode(nil, c.values)); got != c.want {
+			t.Errorf("%s of %v: %d, want %d", c.kind, c.values, got, c.want)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package onnx
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"stylenet/internal/formats/floats"
 	"stylenet/internal/formats/onnx/onnxpb"
@@ -123,9 +122,7 @@ func (e *encoder) constant(name string, shape []int, values []float32, dtype onn
 		return e.floats(name, shape, values)
 	}
 	raw := floats.F16.Encode(make([]byte, 0, 2*len(values)), values)
-	back := make([]float32, len(values))
-	floats.F16.Decode(back, raw)
-	if i := slices.IndexFunc(back, func(v float32) bool { return math.IsInf(float64(v), 0) }); i >= 0 {
+	if i := floats.F16.Overflow(values, raw); i >= 0 {
 		e.fail("tensor %q: the value %g is beyond the range of float16: write float32", name, values[i])
 	}
 	return e.initializer(name, shape, typeHalf, raw)

@@ -1,11 +1,11 @@
 // Package pth reads the tensors of PyTorch files: a state_dict that
 // torch.save wrote, in the zip format of PyTorch 1.6 and later or in the
-// legacy format before it.
+// legacy format before it. It writes the former.
 //
 // It owns the layout of both containers and the few calls of a pickle that
 // build tensors. It refuses every other call by its name, so that a file can
 // build tensors and nothing else; whole pickled models, TorchScript and the
-// tar files of 2016; files by path; and writing.
+// tar files of 2016; and files by path.
 package pth
 
 import (

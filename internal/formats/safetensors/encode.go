@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"unicode/utf8"
 
 	"stylenet/internal/weights"
@@ -34,30 +33,13 @@ func Encode(w io.Writer, set *weights.Set, metadata map[string]string, dtype DTy
 		for rest := t.Data; len(rest) > 0; {
 			part := rest[:min(len(rest), 1<<16)]
 			buf = kind.Encode(buf[:0], part)
-			if err := checkRange(t, part, buf, dtype); err != nil {
-				return err
+			if i := kind.Overflow(part, buf); i >= 0 {
+				return fmt.Errorf("safetensors: tensor %q: the value %g is beyond the range of %s: write F32", t.Name, part[i], dtype)
 			}
 			if _, err := w.Write(buf); err != nil {
 				return fmt.Errorf("safetensors: tensor %q: writing its data: %w", t.Name, err)
 			}
 			rest = rest[len(part):]
-		}
-	}
-	return nil
-}
-
-// checkRange refuses values that were finite before they were encoded, and
-// are not after it.
-func checkRange(t *weights.Tensor, values []float32, encoded []byte, dtype DType) error {
-	if dtype == F32 {
-		return nil
-	}
-	kind, _ := dtype.kind()
-	back := make([]float32, len(values))
-	kind.Decode(back, encoded)
-	for i, f := range back {
-		if math.IsInf(float64(f), 0) && values[i] != f {
-			return fmt.Errorf("safetensors: tensor %q: the value %g is beyond the range of %s: write F32", t.Name, values[i], dtype)
 		}
 	}
 	return nil
