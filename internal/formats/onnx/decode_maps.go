@@ -44,6 +44,18 @@ func (c *call) castMap() *feature {
 	return &f
 }
 
+// round is read where the output is made whole numbers. Limits before it are those
+// of bytes, which whoever makes bytes of the result keeps.
+func (c *call) round() *feature {
+	f := *c.feature(0)
+	if f.layer >= 0 && c.layers[f.layer].Op == (networks.Pointwise{Function: networks.Clip, A: 0, B: 255}) {
+		f = *f.of(c.layers[f.layer].Inputs[0])
+	}
+	f.integer, f.rounded = true, true
+	c.g.note("the output is not rounded")
+	return &f
+}
+
 func (c *call) reshapeMap() *feature {
 	f := c.featureAsIs(0)
 	dims := c.newShape(f.dims())
@@ -107,7 +119,7 @@ func (c *call) pad() *feature {
 			c.refuse("it pads axis %d by %d and %d: rows and columns are read", a, b, e)
 		}
 	}
-	value := c.number(2, c.float("value", 0))
+	value := c.real(c.number(2, c.float("value", 0)))
 	return c.padded(f, layout, c.string("mode", "constant"), value, begin, end)
 }
 

@@ -78,6 +78,31 @@ func (c *call) dequantize() *feature {
 	return nil
 }
 
+// moving is the translation of an operator that moves numbers from place to place,
+// for numbers that are quantized, too.
+func moving(translate func(*call) *feature) func(*call) *feature {
+	return func(c *call) *feature {
+		f := c.featureAsIs(0)
+		if f.quant == nil {
+			return translate(c)
+		}
+		plain := *f
+		plain.quant = nil
+		c.in[0].f, c.moved = &plain, f.quant
+		r := *translate(c)
+		r.quant = f.quant
+		return &r
+	}
+}
+
+// real is what a number among those that are moved stands for.
+func (c *call) real(v float32) float32 {
+	if c.moved == nil {
+		return v
+	}
+	return c.finite((float64(v) - c.moved.zero) * c.moved.scale)
+}
+
 // perAxis gives the scale and the zero point of each element of t.
 func (c *call) perAxis(t *tensor) (scale, zero func(i int) float64) {
 	s := c.weight(1)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"runtime"
 	"slices"
@@ -80,6 +81,86 @@ func TestDecodeOwn(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What the options of Encode make of a network is read as that network: of any
+// size, of floats, with the weights as far as they were kept. Only the limits of
+// integers stay in it.
+func TestDecodeVariants(t *testing.T) {
+	for name, j := range johnsons() {
+		net, err := j.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := randomWeights(t, net)
+		multiple, least, err := net.Multiple()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for variant, o := range map[string]Options{
+			"newest": {Opset: MaxOpset}, "bytes": {Bytes: true}, "half": {Precision: Float16}, "half-bytes": {Precision: Float16, Bytes: true},
+			"fixed": {Width: 2*least + 4*multiple, Height: 2 * least}, "odd": {Width: 61, Height: 59, Bytes: true}, "tiny": {Width: 1, Height: 2},
+			"int8": {Precision: Int8}, "int8-odd-bytes": {Precision: Int8, Width: 61, Height: 59, Bytes: true},
+		} {
+			o.Multiple, o.Least = multiple, least
+			if o.Precision == Int8 {
+				if maps, _ := Quantized(net); len(maps) == 0 {
+					continue
+				}
+				o.Ranges = someRanges(net)
+			}
+			var raw bytes.Buffer
+			if err := Encode(&raw, net, set, o); err != nil {
+				t.Fatal(err)
+			}
+			m, err := decode(t, raw.Bytes())
+			if err != nil {
+				t.Errorf("%s-%s: %v", name, variant, err)
+				continue
+			}
+			if o.Precision == Int8 {
+				if got, want := unlimited(m.Network), kinds(net); !slices.Equal(got, want) {
+					t.Errorf("%s-%s: layers %v, want %v", name, variant, got, want)
+				}
+				continue
+			}
+			if !reflect.DeepEqual(m.Network.Layers, net.Layers) {
+				t.Errorf("%s-%s: layers\n%+v, want\n%+v", name, variant, m.Network.Layers, net.Layers)
+				continue
+			}
+			for i, want := range set.Tensors() {
+				got := m.Weights.Tensors()[i]
+				for k, v := range want.Data {
+					if v != got.Data[k] && (o.Precision != Float16 || math.Abs(float64(v-got.Data[k])) > 1e-3*math.Abs(float64(v))+1e-7) {
+						t.Fatalf("%s-%s: %s holds %g, want %g", name, variant, got.Name, got.Data[k], v)
+					}
+				}
+			}
+		}
+	}
+}
+
+// kinds are the kinds of a network's layers, and where it pads with what.
+func kinds(net *networks.Network) (kinds []string) {
+	for _, l := range net.Layers {
+		kind := fmt.Sprintf("%T", l.Op)
+		if p, ok := l.Op.(networks.Pad); ok {
+			kind = fmt.Sprintf("%s%+v", kind, p)
+		}
+		kinds = append(kinds, kind)
+	}
+	return kinds
+}
+
+// unlimited are the kinds but for the limits of integers.
+func unlimited(net *networks.Network) []string {
+	rest := &networks.Network{}
+	for _, l := range net.Layers {
+		if p, ok := l.Op.(networks.Pointwise); !ok || p.Function != networks.Clip {
+			rest.Layers = append(rest.Layers, l)
+		}
+	}
+	return kinds(rest)
 }
 
 // sketch is a graph for tests: "picture" [1, 3, height, width] to "painting".

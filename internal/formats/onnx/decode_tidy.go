@@ -80,6 +80,39 @@ func joined(a, b layer) (layer, bool) {
 	return a, false
 }
 
+// dropBorder takes out the border that a file for one size gives its picture and
+// cuts from its result, where the size is no multiple of what the network needs:
+// the border is repeated pixels at the right and below, which whoever runs the
+// network adds for a picture of any size.
+func (t *trace) dropBorder() {
+	if len(t.layers) < 3 {
+		return
+	}
+	cut := t.layers[len(t.layers)-1]
+	first, ok := t.layers[0].Op.(networks.Pad)
+	last, cuts := cut.Op.(networks.Pad)
+	p, q := first.Padding, last.Padding
+	if !ok || !cuts || first.Mode != networks.PadEdge || last.Mode != networks.PadZero || !slices.Equal(t.layers[0].Inputs, []int{networks.Input}) ||
+		p.Top != 0 || p.Left != 0 || q != (networks.Padding{Bottom: -p.Bottom, Right: -p.Right}) {
+		return
+	}
+	for i, l := range t.layers {
+		if i > 0 && slices.Contains(l.Inputs, networks.Input) {
+			return
+		}
+	}
+	for i := range t.layers {
+		for k, from := range t.layers[i].Inputs {
+			if from == 0 {
+				t.layers[i].Inputs = slices.Clone(t.layers[i].Inputs)
+				t.layers[i].Inputs[k] = networks.Input
+			}
+		}
+	}
+	t.output = t.output.of(cut.Inputs[0])
+	t.drop()
+}
+
 // drop removes the layers that the output does not need.
 func (t *trace) drop() {
 	needed := make([]bool, len(t.layers))

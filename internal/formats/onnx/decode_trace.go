@@ -58,8 +58,9 @@ type param struct {
 // call is one node at work, and its inputs.
 type call struct {
 	*trace
-	n  *graphNode
-	in []value
+	n     *graphNode
+	in    []value
+	moved *quant // of the first input, where its numbers are moved alone
 }
 
 // refusal is what the methods of call panic with where a node cannot be read.
@@ -107,6 +108,7 @@ func (g *graph) compile() (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.dropBorder()
 	g.note("the file is made for %d×%d pixels: what it computed of that size is taken in proportion", w, h)
 	return t.model(0)
 }
