@@ -62,6 +62,7 @@ var rules = []rule{
 	{"internal/model", []string{"internal/atomicfile", "internal/formats/...", "internal/networks", "internal/weights"}, "a model file is read and written without running it"},
 	{"internal/vgg", []string{"internal/atomicfile", "internal/formats/...", "internal/inference", "internal/kernels", "internal/networks", "internal/scenes", "internal/weights"}, "VGG-19's weights serve training, and know no style network"},
 	{"internal/checkpoint", []string{"internal/atomicfile", "internal/formats/safetensors", "internal/weights"}, "a snapshot is stored without knowing what its tensors mean"},
+	{"internal/calibrate", []string{"internal/formats/onnx", "internal/images", "internal/inference", "internal/kernels", "internal/networks", "internal/weights"}, "a network's ranges are found without a choice of device and without files"},
 	{"internal/stylize", []string{"internal/images", "internal/inference", "internal/kernels", "internal/model", "internal/networks", "internal/weights"}, "a picture is stylized without training code and without a choice of device"},
 	{"internal/stylize/batch", []string{"data", "internal/images"}, "which pictures there are and where results go does not depend on what is done to them"},
 	{"internal/optimize", []string{
@@ -72,7 +73,7 @@ var rules = []rule{
 		"internal/images", "internal/inference", "internal/kernels", "internal/model", "internal/networks", "internal/stylize", "internal/vgg", "internal/weights",
 	}, "training ends in a checkpoint, and what is made of it later is export's"},
 	{"export", []string{
-		"internal/atomicfile", "internal/checkpoint", "internal/devices", "internal/formats/...", "internal/images", "internal/kernels",
+		"internal/atomicfile", "internal/calibrate", "internal/checkpoint", "internal/devices", "internal/formats/...", "internal/images", "internal/kernels",
 		"internal/model", "internal/networks", "internal/stylize", "internal/weights",
 	}, "Go programs that stylize do not carry the training with them"},
 	{"cmd/stylenet", []string{"configs", "data", "export", "losses", "train", "internal/..."}, "the commands stand on top of all"},
