@@ -1,10 +1,10 @@
 // Package export reads trained style networks, writes them for serving (as
-// safetensors, the native model file, and as ONNX), and runs them for other Go
-// programs.
+// safetensors, the native model file, as ONNX, as a model of NVIDIA Triton and as
+// PyTorch's state_dict), and runs them for other Go programs.
 //
 // It owns what an exported file promises to those who run it without
-// stylenet, and which of a run's files is its model. It refuses the formats'
-// bytes and how a network is run.
+// stylenet, which formats can hold which model, and which of a run's files is its
+// model. It refuses the formats' bytes and how a network is run.
 package export
 
 import (
@@ -16,7 +16,7 @@ import (
 	"stylenet/internal/atomicfile"
 	"stylenet/internal/checkpoint"
 	"stylenet/internal/formats"
-	"stylenet/internal/formats/onnx"
+	"stylenet/internal/formats/safetensors"
 	"stylenet/internal/model"
 )
 
@@ -81,59 +81,29 @@ func LoadRun(dir string) (m *Model, warnings []string, err error) {
 	return m, warnings, nil
 }
 
+// The types of the numbers in a file.
+const (
+	F32  = "f32"
+	F16  = "f16"
+	BF16 = "bf16"
+	Int8 = "int8" // for ONNX alone
+)
+
 // Safetensors writes the native model file: float32 tensors under the names of
 // PyTorch's example, and in the metadata the architecture as JSON
 // (stylenet.network), the training's recipe (stylenet.recipe), its VGG-19
-// features (stylenet.vgg) and stylenet's version (stylenet.version).
+// features (stylenet.vgg), stylenet's version (stylenet.version), and what the
+// style is (stylenet.style_name) and under which terms (stylenet.style_licence).
 //
 // The file appears whole or not at all. Errors name the path.
 func Safetensors(path string, m *Model) error { return model.Save(path, m) }
 
-// ONNX writes an ONNX model of opset 17 that needs nothing but a runtime.
-//
-// The input "input" and the output "output" are float32, [batch, 3, height,
-// width], RGB from 0 to 255, with batch, height and width free. The output has
-// the size of the input, for every size from 1×1 up: inside, the last row and
-// column are repeated until the network can take the picture, and the answer
-// is cropped, as stylenet itself does. Values of the output can lie outside 0
-// to 255: clamp them before making bytes. The metadata are those of
-// Safetensors, and ONNX's own about images.
-//
-// A network of many styles has a second input, "mix": float32, [styles], weights
-// that add up to 1, in the order of Model.Styles. To have one style, or one mix
-// alone, write what Model.Mix returns.
-//
-// The file appears whole or not at all. Errors name the path.
-func ONNX(path string, m *Model) error {
-	return atomicfile.Write(path, 0o644, func(w io.Writer) error { return writeONNX(w, m) })
-}
-
-func writeONNX(w io.Writer, m *Model) error {
-	if err := m.Check(); err != nil {
-		return err
+// SafetensorsAs is Safetensors with numbers of F32, F16 or BF16, rounded to the
+// nearest. A weight that dtype cannot hold is an error.
+func SafetensorsAs(path string, m *Model, dtype string) error {
+	kind, ok := map[string]safetensors.DType{F32: safetensors.F32, F16: safetensors.F16, BF16: safetensors.BF16}[dtype]
+	if !ok {
+		return fmt.Errorf("safetensors cannot hold numbers of %q: use %s, %s or %s", dtype, F32, F16, BF16)
 	}
-	net, err := m.Network.Build()
-	if err != nil {
-		return err
-	}
-	multiple, least, err := net.Multiple()
-	if err != nil {
-		return err
-	}
-	properties, err := m.Metadata()
-	if err != nil {
-		return err
-	}
-	// https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md
-	properties["Image.BitmapPixelFormat"] = "Rgb8"
-	properties["Image.ColorSpaceGamma"] = "SRGB"
-	properties["Image.NominalPixelRange"] = "NominalRange_0_255"
-	return onnx.Encode(w, net, m.Weights, onnx.Options{
-		Doc: fmt.Sprintf("Style transfer network %s (Johnson et al. 2016). Input and output are RGB planes from 0 to 255 of any size; clamp the output to 0 to 255.",
-			m.Network),
-		Version:    m.Version,
-		Multiple:   multiple,
-		Least:      least,
-		Properties: properties,
-	})
+	return atomicfile.Write(path, 0o644, func(w io.Writer) error { return model.WriteAs(w, m, kind) })
 }

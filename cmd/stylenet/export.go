@@ -1,40 +1,100 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"stylenet/configs"
+	"stylenet/data"
 	"stylenet/export"
+	"stylenet/internal/calibrate"
 	"stylenet/internal/checkpoint"
+	"stylenet/internal/images"
 )
 
-// exportFormat is a kind of model file.
+// exportFormat is what a model can be written as, or cannot.
 type exportFormat struct {
-	name  string // also the extension, without its dot
-	write func(path string, m *export.Model) error
+	name       string   // of --format
+	extensions []string // of FILE, without their dots; none where --format must say it
+	about      []string // lines of help
+	dtypes     []string // of --dtype, the default first
+	flags      []string // what else it takes, of the flags that some formats take
+	write      func(o *exportOptions, m *export.Model, ranges *export.Ranges) (written string, err error)
+	refused    string // why there is no such format, and what to do instead
 }
 
 func exportFormats() []exportFormat {
-	return []exportFormat{{"safetensors", export.Safetensors}, {"onnx", export.ONNX}}
+	onnxFlags := []string{"opset", "image-io", "size", "calibrate"}
+	return []exportFormat{
+		{
+			name: "safetensors", extensions: []string{"safetensors"}, dtypes: []string{export.F32, export.F16, export.BF16},
+			flags: []string{"style-name", "style-licence"}, write: writeSafetensors,
+			about: []string{"stylenet's own, with PyTorch's names of the tensors"},
+		},
+		{
+			name: "onnx", extensions: []string{"onnx"}, dtypes: []string{export.F32, export.F16, export.Int8},
+			flags: append(onnxFlags, "style-name", "style-licence"), write: writeONNX,
+			about: []string{"for ONNX Runtime and others; any batch and size"},
+		},
+		{
+			name: "pytorch", extensions: []string{"pth", "pt"}, dtypes: []string{export.F32, export.F16, export.BF16}, write: writePyTorch,
+			about: []string{"a state_dict for the TransformerNet of PyTorch's examples, or", "for one like it that has other widths or blocks"},
+		},
+		{
+			name: "triton", dtypes: []string{export.F32, export.F16, export.Int8},
+			flags: append(onnxFlags, "style-name", "style-licence", "max-batch"), write: writeTriton,
+			about: []string{"for NVIDIA Triton: FILE is the folder of a model in a model", "repository, to which a version is added where it exists"},
+		},
+		{
+			name: "tflite", extensions: []string{"tflite"},
+			refused: "tflite is not written: export onnx with --size, and convert that with onnx2tf, or run it on the device with ONNX Runtime Mobile",
+		},
+		{
+			name: "coreml", extensions: []string{"mlmodel", "mlpackage"},
+			refused: "coreml is not written: export onnx, and run that with ONNX Runtime, whose CoreML execution provider uses the same hardware",
+		},
+	}
 }
 
-func exportFormatNames() []string {
-	var names []string
+// exportFormatNames are those of the formats that are written.
+func exportFormatNames() (names []string) {
 	for _, f := range exportFormats() {
-		names = append(names, f.name)
+		if f.refused == "" {
+			names = append(names, f.name)
+		}
 	}
 	return names
 }
 
+func exportExtensions() (extensions []string) {
+	for _, f := range exportFormats() {
+		if f.refused == "" {
+			extensions = append(extensions, f.extensions...)
+		}
+	}
+	return extensions
+}
+
 type exportOptions struct {
-	output string
-	format string
-	json   bool
+	output       string
+	format       string
+	dtype        string
+	opset        int
+	imageIO      string
+	size         string
+	calibrate    string
+	maxBatch     int
+	styleName    string
+	styleLicence string
+	json         bool
 }
 
 // exportReport is what --json prints.
@@ -42,6 +102,7 @@ type exportReport struct {
 	Source       string `json:"source"`
 	Output       string `json:"output"`
 	Format       string `json:"format"`
+	DType        string `json:"dtype"`
 	Architecture string `json:"architecture"`
 	Parameters   int    `json:"parameters"`
 	Bytes        int64  `json:"bytes"`
@@ -49,37 +110,61 @@ type exportReport struct {
 
 func newExportCmd() *cobra.Command {
 	o := &exportOptions{}
+	var formats strings.Builder
+	for _, f := range exportFormats() {
+		for i, line := range f.about {
+			name := f.name
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(&formats, "  %-13s %s\n", name, line)
+		}
+	}
 	cmd := &cobra.Command{
 		Use:   "export RUN|CHECKPOINT|MODEL -o FILE",
 		Short: "Write a trained network as a model file",
 		Long: `Write the network of a run (its newest checkpoint that is whole), of one
-checkpoint or of a model file (.safetensors or PyTorch's .pth) as a model file:
+checkpoint or of a model file as a model file:
 
-  safetensors   stylenet's own, with PyTorch's names of the tensors
-  onnx          opset 17, for ONNX Runtime and others; batch, height and width
-                are free, input and output are RGB from 0 to 255
+` + formats.String() + `
+The format follows from the extension of FILE, or is named by --format. FILE is
+written whole or not at all.
 
-The format follows from the extension of FILE. FILE is written whole or not at
-all.`,
+ONNX models take and give RGB from 0 to 255: float32 planes, or bytes as decoded
+pictures have them with --image-io uint8-nhwc, which is the default for Triton.
+--dtype f16 halves the file and keeps the statistics of norms in float32; int8
+quarters it, and wants --calibrate with some dozens of photos like those that the
+model will get. docs/serving.md shows how to run each.`,
 		Example: `  stylenet export runs/starry -o starry.safetensors
-  stylenet export runs/starry/checkpoints/step-00001000 -o early.onnx
-  stylenet export downloaded.pth -o model.bin --format onnx`,
+  stylenet export runs/starry -o starry.onnx --dtype f16 --image-io uint8-nhwc
+  stylenet export starry.safetensors -o small.onnx --dtype int8 --calibrate photos
+  stylenet export starry.safetensors -o starry.pth
+  stylenet export starry.safetensors -o repository/starry --format triton
+  stylenet export runs/starry/checkpoints/step-00001000 -o model.bin --format onnx`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "the file to write (required)")
-	cmd.Flags().StringVar(&o.format, "format", "", strings.Join(exportFormatNames(), " or ")+" (default: the extension of FILE)")
-	cmd.Flags().BoolVar(&o.json, "json", false, "print what was written as JSON")
-	completeFiles(cmd, "output", exportFormatNames()...)
+	flags := cmd.Flags()
+	flags.StringVarP(&o.output, "output", "o", "", "the file to write, or the folder of a Triton model (required)")
+	flags.StringVar(&o.format, "format", "", strings.Join(exportFormatNames(), ", ")+" (default: the extension of FILE)")
+	flags.StringVar(&o.dtype, "dtype", export.F32, "the numbers: f32, f16, bf16 (safetensors, pytorch) or int8 (onnx, triton)")
+	flags.StringVar(&o.calibrate, "calibrate", "", "folder of photos that show int8 which values to expect")
+	flags.IntVar(&o.opset, "opset", export.MinOpset, fmt.Sprintf("ONNX's version of operators, %d to %d", export.MinOpset, export.MaxOpset))
+	flags.StringVar(&o.imageIO, "image-io", "", "how ONNX pictures go in and out: float-nchw or uint8-nhwc (default: float-nchw, for triton uint8-nhwc)")
+	flags.StringVar(&o.size, "size", "", "fix the size of ONNX pictures, as SIDE or WIDTHxHEIGHT (default: any size)")
+	flags.IntVar(&o.maxBatch, "max-batch", 8, "pictures that Triton may compute at once")
+	flags.StringVar(&o.styleName, "style-name", "", "the style's name, for the metadata (default: that in MODEL, or the style image's in the recipe)")
+	flags.StringVar(&o.styleLicence, "style-licence", "", "the licence of the style image, for the metadata (default: that in MODEL)")
+	flags.BoolVar(&o.json, "json", false, "print what was written as JSON")
+	completeFiles(cmd, "output", exportExtensions()...)
 	complete(cmd, "format", exportFormatNames()...)
+	complete(cmd, "dtype", export.F32, export.F16, export.BF16, export.Int8)
+	complete(cmd, "image-io", export.FloatNCHW, export.Uint8NHWC)
 	return cmd
 }
 
 func (o *exportOptions) run(cmd *cobra.Command, source string) error {
-	if o.output == "" {
-		return usagef(cmd, "no output: name a file with -o")
-	}
-	format, err := o.chooseFormat(cmd)
+	format, err := o.check(cmd)
 	if err != nil {
 		return err
 	}
@@ -90,14 +175,27 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 	if err != nil {
 		return err
 	}
-	if err := format.write(o.output, m); err != nil {
-		return err
+	o.describe(m)
+	var ranges *export.Ranges
+	if o.calibrate != "" {
+		if ranges, err = o.ranges(cmd, m); err != nil {
+			return err
+		}
 	}
-	info, err := os.Stat(o.output)
+	written, err := format.write(o, m, ranges)
 	if err != nil {
 		return err
 	}
-	r := exportReport{source, o.output, format.name, m.Network.String(), m.Weights.Elements(), info.Size()}
+	if format.name == "pytorch" {
+		if err := export.FitsTransformerNet(m); err != nil {
+			warn(cmd, "the TransformerNet of PyTorch's examples does not load %s: %v", o.output, err)
+		}
+	}
+	bytes, err := sizeOf(written)
+	if err != nil {
+		return err
+	}
+	r := exportReport{source, written, format.name, o.dtype, m.Network.String(), m.Weights.Elements(), bytes}
 	if o.json {
 		return printJSON(cmd, r)
 	}
@@ -105,21 +203,181 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 	return nil
 }
 
+// check chooses the format and refuses flags that do not go with it.
+func (o *exportOptions) check(cmd *cobra.Command) (exportFormat, error) {
+	if o.output == "" {
+		return exportFormat{}, usagef(cmd, "no output: name a file with -o")
+	}
+	format, err := o.chooseFormat(cmd)
+	if err != nil {
+		return format, err
+	}
+	for _, flag := range []string{"opset", "image-io", "size", "calibrate", "max-batch", "style-name", "style-licence"} {
+		if !cmd.Flags().Changed(flag) || slices.Contains(format.flags, flag) {
+			continue
+		}
+		var takers []string
+		for _, f := range exportFormats() {
+			if slices.Contains(f.flags, flag) {
+				takers = append(takers, f.name)
+			}
+		}
+		return format, usagef(cmd, "--%s is for %s, not for %s", flag, strings.Join(takers, ", "), format.name)
+	}
+	switch {
+	case !slices.Contains(format.dtypes, o.dtype):
+		return format, usagef(cmd, "--dtype %q: %s is written as %s", o.dtype, format.name, strings.Join(format.dtypes, ", "))
+	case o.dtype == export.Int8 && o.calibrate == "":
+		return format, usagef(cmd, "--dtype int8 wants photos that show which values to expect: name their folder with --calibrate")
+	case o.calibrate != "" && o.dtype != export.Int8:
+		return format, usagef(cmd, "--calibrate is for --dtype int8, not for %s", o.dtype)
+	case o.opset < export.MinOpset || o.opset > export.MaxOpset:
+		return format, usagef(cmd, "--opset %d is none of %d to %d", o.opset, export.MinOpset, export.MaxOpset)
+	case o.imageIO != "" && o.imageIO != export.FloatNCHW && o.imageIO != export.Uint8NHWC:
+		return format, usagef(cmd, "--image-io %q: give %s or %s", o.imageIO, export.FloatNCHW, export.Uint8NHWC)
+	case o.maxBatch < 1:
+		return format, usagef(cmd, "--max-batch %d: give 1 or more", o.maxBatch)
+	case o.size != "":
+		if _, _, err := parseSize(o.size); err != nil {
+			return format, usagef(cmd, "--size %q: %w", o.size, err)
+		}
+	}
+	return format, nil
+}
+
 func (o *exportOptions) chooseFormat(cmd *cobra.Command) (exportFormat, error) {
 	name := strings.ToLower(o.format)
-	if o.format == "" {
-		name = strings.ToLower(strings.TrimPrefix(filepath.Ext(o.output), "."))
-	}
+	extension := strings.ToLower(strings.TrimPrefix(filepath.Ext(o.output), "."))
 	for _, f := range exportFormats() {
-		if f.name == name {
-			return f, nil
+		if f.name != name && (name != "" || !slices.Contains(f.extensions, extension)) {
+			continue
 		}
+		if f.refused != "" {
+			return f, &usageError{err: errors.New(f.refused)}
+		}
+		return f, nil
 	}
 	known := strings.Join(exportFormatNames(), ", ")
 	if o.format != "" {
 		return exportFormat{}, usagef(cmd, "--format %q is none of %s", o.format, known)
 	}
 	return exportFormat{}, &usageError{fmt.Errorf("the extension of %s tells none of the formats %s", o.output, known), "name the format with --format"}
+}
+
+// describe says what the style is.
+func (o *exportOptions) describe(m *export.Model) {
+	if o.styleLicence != "" {
+		m.StyleLicence = o.styleLicence
+	}
+	switch {
+	case o.styleName != "":
+		m.StyleName = o.styleName
+	case m.StyleName == "":
+		m.StyleName = recipeStyle(m.Recipe)
+	}
+}
+
+// recipeStyle names the style images of a recipe, or is "".
+func recipeStyle(recipe string) string {
+	var r struct {
+		Style configs.Style `json:"style"`
+	}
+	if json.Unmarshal([]byte(recipe), &r) != nil {
+		return ""
+	}
+	var names []string
+	for _, im := range r.Style.Targets() {
+		if im.Path != "" {
+			names = append(names, strings.TrimSuffix(filepath.Base(im.Path), filepath.Ext(im.Path)))
+		}
+	}
+	return strings.Join(names, " + ")
+}
+
+func writeSafetensors(o *exportOptions, m *export.Model, _ *export.Ranges) (string, error) {
+	return o.output, export.SafetensorsAs(o.output, m, o.dtype)
+}
+
+func writeONNX(o *exportOptions, m *export.Model, ranges *export.Ranges) (string, error) {
+	return o.output, export.ONNXWith(o.output, m, o.onnx(ranges))
+}
+
+func writePyTorch(o *exportOptions, m *export.Model, _ *export.Ranges) (string, error) {
+	return o.output, export.PyTorch(o.output, m, o.dtype)
+}
+
+func writeTriton(o *exportOptions, m *export.Model, ranges *export.Ranges) (string, error) {
+	version, err := export.Triton(o.output, m, export.TritonOptions{ONNXOptions: o.onnx(ranges), MaxBatch: o.maxBatch})
+	return filepath.Join(o.output, fmt.Sprint(version)), err
+}
+
+// onnx are the options of formats with an ONNX model in them.
+func (o *exportOptions) onnx(ranges *export.Ranges) export.ONNXOptions {
+	options := export.ONNXOptions{Opset: o.opset, DType: o.dtype, ImageIO: o.imageIO, Ranges: ranges, Version: buildInfo().Version}
+	if o.size != "" {
+		options.Width, options.Height, _ = parseSize(o.size) // check has parsed it
+	}
+	return options
+}
+
+// calibrationPhotos is how many photos of a folder are looked at: more change the
+// ranges little.
+const calibrationPhotos = 64
+
+// ranges calibrates the model on photos of the folder --calibrate, evenly taken
+// from all. Those that cannot be read are told and passed over.
+func (o *exportOptions) ranges(cmd *cobra.Command, m *export.Model) (r *export.Ranges, err error) {
+	files, err := data.List(o.calibrate)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s holds no photos", o.calibrate)
+	}
+	net, err := m.Network.Build()
+	if err != nil {
+		return nil, err
+	}
+	dev, err := openDevice(cmd, arithmetic{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	bar := newProgress(cmd, min(len(files), calibrationPhotos), "calibrating")
+	defer bar.Close()
+	photos := func(yield func(*images.Picture, error) bool) {
+		n := min(len(files), calibrationPhotos)
+		for i := range n {
+			photo, err := images.Open(filepath.Join(o.calibrate, filepath.FromSlash(files[i*len(files)/n])))
+			_ = bar.Add(1) // a terminal that is gone does not matter
+			if err != nil {
+				warn(cmd, "%v", err)
+				continue
+			}
+			if !yield(photo, nil) {
+				return
+			}
+		}
+	}
+	if r, err = calibrate.Ranges(cmd.Context(), dev, net, m.Weights, photos); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.calibrate, err)
+	}
+	return r, nil
+}
+
+// sizeOf is the size of a file, or of all files in a folder.
+func sizeOf(path string) (bytes int64, err error) {
+	err = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			bytes += info.Size()
+		}
+		return err
+	})
+	return bytes, err
 }
 
 // loadModel reads a model file, or the model of a run or checkpoint.

@@ -33,6 +33,9 @@ const Side = 256
 //
 // A network that has nothing to quantize gives ranges of nothing.
 func Ranges(ctx context.Context, dev kernels.Device, net *networks.Network, set *weights.Set, photos iter.Seq2[*images.Picture, error]) (r *onnx.Ranges, err error) {
+	if styles := net.Styles(); styles != nil {
+		return nil, fmt.Errorf("ranges depend on the mix of the %d styles: mix them before", len(styles))
+	}
 	multiple, least, err := net.Multiple()
 	if err != nil {
 		return nil, err

@@ -29,6 +29,8 @@ const (
 	keyRecipe  = "stylenet.recipe"
 	keyVGG     = "stylenet.vgg"
 	keyOrigin  = "stylenet.origin"
+	keyStyle   = "stylenet.style_name"
+	keyLicence = "stylenet.style_licence"
 )
 
 // Model is a trained style network. It takes and gives RGB from 0 to 255.
@@ -48,12 +50,22 @@ type Model struct {
 	// Origin says of a network that another system trained from which file it
 	// was imported, and what that file said, or is "".
 	Origin string
+	// StyleName names the painting or the style, and StyleLicence under which
+	// terms its picture may be used: texts for people, each "" where not known.
+	StyleName, StyleLicence string
+}
+
+// about fills in what the metadata of a file say of a model besides its network.
+func (m *Model) about(meta map[string]string) {
+	m.Recipe, m.VGG, m.Version, m.Origin = meta[keyRecipe], meta[keyVGG], meta[keyVersion], meta[keyOrigin]
+	m.StyleName, m.StyleLicence = meta[keyStyle], meta[keyLicence]
 }
 
 // FromTensors makes a model of what a file holds: the tensors, which it shares
 // with the model, and the metadata. It refuses what Open refuses.
 func FromTensors(set *weights.Set, meta map[string]string) (*Model, error) {
-	m := &Model{Recipe: meta[keyRecipe], VGG: meta[keyVGG], Version: meta[keyVersion], Origin: meta[keyOrigin]}
+	m := &Model{}
+	m.about(meta)
 	if described, ok := meta[keyNetwork]; ok {
 		var err error
 		if m.Network, err = networks.ParseDesign([]byte(described)); err != nil {
@@ -149,7 +161,9 @@ func (m *Model) Metadata() (map[string]string, error) {
 		return nil, fmt.Errorf("network: %w", err)
 	}
 	meta := map[string]string{keyNetwork: string(network)}
-	for key, value := range map[string]string{keyRecipe: m.Recipe, keyVGG: m.VGG, keyVersion: m.Version, keyOrigin: m.Origin} {
+	for key, value := range map[string]string{
+		keyRecipe: m.Recipe, keyVGG: m.VGG, keyVersion: m.Version, keyOrigin: m.Origin, keyStyle: m.StyleName, keyLicence: m.StyleLicence,
+	} {
 		if value != "" {
 			meta[key] = value
 		}
@@ -158,7 +172,11 @@ func (m *Model) Metadata() (map[string]string, error) {
 }
 
 // Write writes a native model file of float32. Equal models give equal bytes.
-func Write(w io.Writer, m *Model) error {
+func Write(w io.Writer, m *Model) error { return WriteAs(w, m, safetensors.F32) }
+
+// WriteAs is Write with numbers of F32, F16 or BF16. A weight that dtype cannot
+// hold is an error.
+func WriteAs(w io.Writer, m *Model, dtype safetensors.DType) error {
 	if err := m.Check(); err != nil {
 		return err
 	}
@@ -167,7 +185,7 @@ func Write(w io.Writer, m *Model) error {
 		return err
 	}
 	meta[keyFormat] = "pt"
-	return safetensors.Encode(w, m.Weights, meta, safetensors.F32)
+	return safetensors.Encode(w, m.Weights, meta, dtype)
 }
 
 // Save writes a native model file whole or not at all; a file that was there

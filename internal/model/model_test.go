@@ -55,6 +55,7 @@ func TestSaveOpen(t *testing.T) {
 		Output: "tanh", OutputScale: 150, OutputOffset: 127.5}
 	m := initialised(t, j)
 	m.Recipe, m.VGG, m.Version = `{"steps": 3, "name": "é"}`, "random (seed 1)", "0.1.0"
+	m.StyleName, m.StyleLicence = "Starry Night", "public domain"
 	path := filepath.Join(t.TempDir(), "m.safetensors")
 	if err := Save(path, m); err != nil {
 		t.Fatal(err)
@@ -73,6 +74,7 @@ func TestSaveOpen(t *testing.T) {
 	}
 	want := map[string]string{
 		"format": "pt", "stylenet.recipe": m.Recipe, "stylenet.vgg": m.VGG, "stylenet.version": "0.1.0",
+		"stylenet.style_name": "Starry Night", "stylenet.style_licence": "public domain",
 		"stylenet.network": `{"architecture":"c9s1-4,d6,R6,u4,c9s1-3","padding":"reflect-start","norm":"batch","upsample":"transposed","output":"tanh","output_scale":150,"output_offset":127.5}`,
 	}
 	if !reflect.DeepEqual(file.Metadata, want) {

@@ -107,7 +107,8 @@ func (o *Opened) read(asked *Convention) error {
 // one that the metadata describe, as in files of our own, the description is
 // kept: it is shorter, and can be trained. Then the file is native.
 func fromNetwork(net *networks.Network, set *weights.Set, meta map[string]string) (m *Model, native bool, err error) {
-	m = &Model{Network: net, Weights: set, Recipe: meta[keyRecipe], VGG: meta[keyVGG], Version: meta[keyVersion], Origin: meta[keyOrigin]}
+	m = &Model{Network: net, Weights: set}
+	m.about(meta)
 	if described, err := networks.ParseDesign([]byte(meta[keyNetwork])); err == nil {
 		if same, err := described.Build(); err == nil && reflect.DeepEqual(same, net) {
 			m.Network, native = described, true

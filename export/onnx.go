@@ -1,0 +1,152 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"iter"
+
+	"stylenet/internal/atomicfile"
+	"stylenet/internal/calibrate"
+	"stylenet/internal/devices"
+	"stylenet/internal/formats/onnx"
+	"stylenet/internal/images"
+)
+
+// The opsets that ONNX files are written for.
+const (
+	MinOpset = onnx.MinOpset
+	MaxOpset = onnx.MaxOpset
+)
+
+// How pictures go into an ONNX model and come out.
+const (
+	// FloatNCHW is float32, [batch, 3, height, width], RGB from 0 to 255. Values
+	// of the output can lie outside: clamp them before making bytes.
+	FloatNCHW = "float-nchw"
+	// Uint8NHWC is uint8, [batch, height, width, 3], RGB: the bytes of a decoded
+	// picture as they lie in memory.
+	Uint8NHWC = "uint8-nhwc"
+)
+
+// ONNXOptions say how a model is written as ONNX. The zero value is the default
+// of all.
+type ONNXOptions struct {
+	// Opset is MinOpset to MaxOpset, or 0 for MinOpset, which every runtime in
+	// use knows.
+	Opset int
+	// DType is F32, which "" means too, F16 or Int8. F16 holds weights and feature
+	// maps in half precision, and takes the statistics of norms in float32. Int8
+	// multiplies 8-bit integers in all convolutions but the first and the last,
+	// and needs Ranges.
+	DType string
+	// ImageIO is FloatNCHW, which "" means too, or Uint8NHWC.
+	ImageIO string
+	// Width and Height fix the size of pictures, in pixels, for runtimes that want
+	// to know it beforehand; 0 and 0 leave it free.
+	Width, Height int
+	// Ranges are what Calibrate found.
+	Ranges *Ranges
+	// Version is that of the program that writes the file, for people to read.
+	Version string
+}
+
+// Ranges are what the values within a network lie within on photos.
+type Ranges = onnx.Ranges
+
+// ONNX writes an ONNX model of opset 17 that needs nothing but a runtime.
+//
+// The input "input" and the output "output" are FloatNCHW, with batch, height and
+// width free. The output has the size of the input, for every size from 1×1 up:
+// inside, the last row and column are repeated until the network can take the
+// picture, and the answer is cropped, as stylenet itself does. The metadata are
+// those of Safetensors, and ONNX's own about images.
+//
+// A network of many styles has a second input, "mix": float32, [styles], weights
+// that add up to 1, in the order of Model.Styles. To have one style, or one mix
+// alone, write what Model.Mix returns. It cannot be Int8.
+//
+// The file appears whole or not at all. Errors name the path.
+func ONNX(path string, m *Model) error { return ONNXWith(path, m, ONNXOptions{}) }
+
+// ONNXWith is ONNX with options. Options that do not fit the model, or each other,
+// are errors, such as a weight beyond the range of F16.
+func ONNXWith(path string, m *Model, o ONNXOptions) error {
+	return atomicfile.Write(path, 0o644, func(w io.Writer) error { return writeONNX(w, m, o) })
+}
+
+func writeONNX(w io.Writer, m *Model, o ONNXOptions) error {
+	precision, ok := map[string]onnx.Precision{"": onnx.Float32, F32: onnx.Float32, F16: onnx.Float16, Int8: onnx.Int8}[o.DType]
+	switch {
+	case !ok:
+		return fmt.Errorf("onnx: numbers of %q are not written: use %s, %s or %s", o.DType, F32, F16, Int8)
+	case o.ImageIO != "" && o.ImageIO != FloatNCHW && o.ImageIO != Uint8NHWC:
+		return fmt.Errorf("onnx: pictures as %q are not known: use %s or %s", o.ImageIO, FloatNCHW, Uint8NHWC)
+	case o.Ranges != nil && precision != onnx.Int8:
+		return fmt.Errorf("onnx: ranges are for %s, not for %q", Int8, o.DType)
+	}
+	if err := m.Check(); err != nil {
+		return err
+	}
+	net, err := m.Network.Build()
+	if err != nil {
+		return err
+	}
+	multiple, least, err := net.Multiple()
+	if err != nil {
+		return err
+	}
+	properties, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	// https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md
+	properties["Image.BitmapPixelFormat"] = "Rgb8"
+	properties["Image.ColorSpaceGamma"] = "SRGB"
+	properties["Image.NominalPixelRange"] = "NominalRange_0_255"
+	bytes := o.ImageIO == Uint8NHWC
+	how := "planes from 0 to 255 of any size; clamp the output to 0 to 255."
+	if bytes {
+		how = "pixels of 8 bits of any size."
+	}
+	version := o.Version
+	if version == "" {
+		version = m.Version
+	}
+	return onnx.Encode(w, net, m.Weights, onnx.Options{
+		Doc:     fmt.Sprintf("Style transfer network %s (Johnson et al. 2016). Input and output are RGB %s", m.Network, how),
+		Version: version, Properties: properties,
+		Multiple: multiple, Least: least, Width: o.Width, Height: o.Height,
+		Bytes: bytes, Opset: o.Opset, Precision: precision, Ranges: o.Ranges,
+	})
+}
+
+// Calibrate finds the ranges that Int8 needs: it runs the model on photos, which
+// should be like those that the model will get. Some dozens are enough.
+func Calibrate(ctx context.Context, m *Model, photos iter.Seq2[image.Image, error]) (r *Ranges, err error) {
+	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	net, err := m.Network.Build()
+	if err != nil {
+		return nil, err
+	}
+	dev, err := devices.Open("auto", devices.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	return calibrate.Ranges(ctx, dev, net, m.Weights, func(yield func(*images.Picture, error) bool) {
+		for img, err := range photos {
+			var p *images.Picture
+			if err == nil {
+				p, err = images.FromImage(img)
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+	})
+}
