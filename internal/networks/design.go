@@ -10,8 +10,8 @@ import (
 )
 
 // Design is a description of a network that a file can hold as JSON: that of
-// Johnson's networks, with one style or with many, or a *Network itself, which
-// lists its layers.
+// Johnson's networks, with one style or with many, an AdaIN, or a *Network
+// itself, which lists its layers.
 type Design interface {
 	Build() (*Network, error)
 	// String says in a few words what the network is.
@@ -22,8 +22,9 @@ type Design interface {
 // have written, and is checked.
 func ParseDesign(text []byte) (Design, error) {
 	var kind struct {
-		Layers json.RawMessage `json:"layers"`
-		Styles json.RawMessage `json:"styles"`
+		Layers  json.RawMessage `json:"layers"`
+		Styles  json.RawMessage `json:"styles"`
+		Encoder json.RawMessage `json:"encoder"`
 	}
 	if err := json.Unmarshal(text, &kind); err != nil {
 		return nil, err
@@ -41,6 +42,11 @@ func ParseDesign(text []byte) (Design, error) {
 			return nil, err
 		}
 		return m, CheckStyles(m.Styles)
+	}
+	if kind.Encoder != nil {
+		var a AdaIN
+		err := strict(text, &a)
+		return a, err
 	}
 	var j Johnson
 	err := strict(text, &j)
