@@ -1,0 +1,135 @@
+package vgg
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"stylenet/internal/inference"
+	"stylenet/internal/kernels"
+	"stylenet/internal/networks"
+)
+
+// Balance scales the convolutions up to a layer so that the mean of every
+// channel, over all places of some pictures, is 1 behind ReLU: the "normalised"
+// VGG of Gatys, Ecker and Bethge 2016. Layers then weigh alike in a loss, and
+// their features are of a size that a decoder learns from. A channel that those
+// pictures stir less than a hundredth of its layer's mean is scaled as if it were
+// that much: some other picture may stir it.
+//
+// The network computes what it did but for these scales, for ReLU and pooling
+// pass on a factor above 0. Convolutions behind that layer are dropped. net is
+// VGG-19 up to it, pictures is (n, 3, side, side), RGB 0-255.
+func (w *Weights) Balance(dev kernels.Device, net *networks.Network, pictures []float32, side int) (err error) {
+	if err := w.For(net); err != nil {
+		return err
+	}
+	means, err := channelMeans(dev, net, w, pictures, side)
+	if err != nil {
+		return err
+	}
+	set, err := net.Init(0) // of the right names and shapes
+	if err != nil {
+		return err
+	}
+	before := []float64{1, 1, 1} // what each channel that a layer reads was divided by
+	for i, l := range net.Layers {
+		op, ok := l.Op.(networks.Conv)
+		if !ok {
+			continue
+		}
+		after := means[net.Layers[i+1].Name] // the ReLU's
+		floor(after)
+		from, to := w.Set.Get(l.Name+".weight").Data, set.Get(l.Name+".weight").Data
+		bias, shift := w.Set.Get(l.Name+".bias").Data, set.Get(l.Name+".bias").Data
+		area := op.Kernel * op.Kernel
+		for o := range op.Out {
+			shift[o] = float32(float64(bias[o]) / after[o])
+			for c := range op.In {
+				scale := before[c] / after[o]
+				for k := range area {
+					j := (o*op.In+c)*area + k
+					to[j] = float32(float64(from[j]) * scale)
+				}
+			}
+		}
+		before = after
+	}
+	w.Set = set
+	w.Description += ", balanced"
+	return nil
+}
+
+// floor raises means to a hundredth of theirs.
+func floor(means []float64) {
+	var mean float64
+	for _, m := range means {
+		mean += m / float64(len(means))
+	}
+	if mean == 0 {
+		mean = 100 // a layer that no picture stirs stays as it is
+	}
+	for c, m := range means {
+		means[c] = max(m, mean/100)
+	}
+}
+
+// channelMeans are, for each ReLU, the means of its channels.
+func channelMeans(dev kernels.Device, net *networks.Network, w *Weights, pictures []float32, side int) (_ map[string][]float64, err error) {
+	scope := dev.Scope()
+	defer func() { err = errors.Join(err, scope.Close()) }()
+	var keep []int
+	for i, l := range net.Layers {
+		if strings.HasPrefix(l.Name, "relu") {
+			keep = append(keep, i)
+		}
+	}
+	params, err := inference.Upload(scope, net, w.Set)
+	if err != nil {
+		return nil, err
+	}
+	// One picture at a time: all layers are kept.
+	plan, err := inference.Compile(scope, net, params, 1, side, side, keep...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, plan.Close()) }()
+	size := 3 * side * side
+	n := len(pictures) / size
+	if n < 1 || len(pictures)%size != 0 {
+		return nil, fmt.Errorf("%d values are not pictures of %d×%d", len(pictures), side, side)
+	}
+	means := map[string][]float64{}
+	for p := range n {
+		if err := plan.Device().Upload(plan.Input(), pictures[p*size:][:size]); err != nil {
+			return nil, err
+		}
+		plan.Run()
+		for i, k := range keep {
+			s := plan.Output(i).Shape()
+			values := make([]float32, s.Elements())
+			if err := plan.Device().Download(values, plan.Output(i)); err != nil {
+				return nil, err
+			}
+			name, area := net.Layers[k].Name, s.H*s.W
+			if means[name] == nil {
+				means[name] = make([]float64, s.C)
+			}
+			for c := range s.C {
+				var sum float64
+				for _, v := range values[c*area:][:area] {
+					sum += float64(v)
+				}
+				means[name][c] += sum / float64(area*n)
+			}
+		}
+	}
+	for name, m := range means {
+		for c, v := range m {
+			if v-v != 0 {
+				return nil, fmt.Errorf("channel %d of %s has the mean %v on device %s", c, name, v, dev.Info().Backend)
+			}
+		}
+	}
+	return means, nil
+}
