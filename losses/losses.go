@@ -1,5 +1,6 @@
 // Package losses adds the perceptual losses of Johnson, Alahi and Fei-Fei 2016
-// to an expression graph: content, style and total variation.
+// to an expression graph: content, style and total variation; and those of
+// Huang and Belongie 2017, whose styles are means and standard deviations.
 //
 // It owns what the losses are made of and how their terms are weighed. It
 // refuses to compute (kernels do), to differentiate (package autodiff does)
@@ -34,6 +35,11 @@ type Layer struct {
 type Recipe struct {
 	Content, Style []Layer
 	TotalVariation float64
+	// Moments compares styles by the mean and the standard deviation of each
+	// feature map in place of Gram matrices: a layer's loss is the mean squared
+	// difference of the means plus that of the deviations (Huang and Belongie
+	// 2017). Style targets are then inference.Moments, (N or 1, 2·C, 1, 1).
+	Moments bool
 }
 
 // Deepest is the layer up to which the loss network is needed.
@@ -91,6 +97,9 @@ func (t Targets) regions() []Region {
 }
 
 func (t Targets) check(r Recipe) error {
+	if r.Moments && len(t.Regions) > 0 {
+		return errors.New("losses: regions have Gram matrices alone")
+	}
 	if len(t.Content) != len(r.Content) {
 		return fmt.Errorf("losses: %d content targets for %d layers", len(t.Content), len(r.Content))
 	}
@@ -147,7 +156,12 @@ func Perceptual(g *autodiff.Graph, vgg *networks.Network, arrays inference.Array
 		add(n, l.Weight)
 	}
 	for i, l := range r.Style {
-		n, err := style(g, l.Name, i, features[len(r.Content)+i], targets.regions())
+		var n *autodiff.Node
+		if x := features[len(r.Content)+i]; r.Moments {
+			n, err = moments(g, l.Name, x, targets.Style[i])
+		} else {
+			n, err = style(g, l.Name, i, x, targets.regions())
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -199,6 +213,20 @@ func style(g *autodiff.Graph, name string, i int, features *autodiff.Node, regio
 	return g.WeightedSum(terms, weights)
 }
 
+// moments adds the loss of a style layer by means and deviations. Half of the
+// values are means: their mean squared difference is half of the sum.
+func moments(g *autodiff.Graph, name string, features *autodiff.Node, target kernels.Array) (*autodiff.Node, error) {
+	m, err := g.Moments(features)
+	if err != nil {
+		return nil, err
+	}
+	half, err := compare(g, "style target "+name, m, target)
+	if err != nil {
+		return nil, err
+	}
+	return g.WeightedSum([]*autodiff.Node{half}, []float32{2})
+}
+
 func compare(g *autodiff.Graph, name string, x *autodiff.Node, target kernels.Array) (*autodiff.Node, error) {
 	n, err := g.Input(name, target)
 	if err != nil {
@@ -216,7 +244,26 @@ func GramMatrices(dev kernels.Device, vgg *networks.Network, arrays inference.Ar
 
 // MaskedGramMatrices is GramMatrices of a part of a picture, by what Masks has
 // made; nil is the whole of it.
-func MaskedGramMatrices(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, pixels []float32, h, w int, layers []Layer, masks [][]float32) (_ [][]float32, err error) {
+func MaskedGramMatrices(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, pixels []float32, h, w int, layers []Layer, masks [][]float32) ([][]float32, error) {
+	return ofLayers(dev, vgg, arrays, pixels, h, w, layers, func(scope kernels.Device, i int, features kernels.Array) (_ []float32, err error) {
+		if masks != nil {
+			if features, err = masked(scope, features, masks[i]); err != nil {
+				return nil, err
+			}
+		}
+		return taken(scope, features, false)
+	})
+}
+
+// MomentsOf is GramMatrices with moments: for each layer 2·C values.
+func MomentsOf(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, pixels []float32, h, w int, layers []Layer) ([][]float32, error) {
+	return ofLayers(dev, vgg, arrays, pixels, h, w, layers, func(scope kernels.Device, _ int, features kernels.Array) ([]float32, error) {
+		return taken(scope, features, true)
+	})
+}
+
+// ofLayers returns what f makes of a picture's features at each layer.
+func ofLayers(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, pixels []float32, h, w int, layers []Layer, f func(scope kernels.Device, i int, features kernels.Array) ([]float32, error)) (_ [][]float32, err error) {
 	keep, err := vgg.FindAll(Names(layers))
 	if err != nil {
 		return nil, err
@@ -230,19 +277,28 @@ func MaskedGramMatrices(dev kernels.Device, vgg *networks.Network, arrays infere
 		return nil, err
 	}
 	plan.Run()
-	grams := make([][]float32, len(layers))
+	values := make([][]float32, len(layers))
 	for i := range layers {
-		features := plan.Output(i)
-		if masks != nil {
-			if features, err = masked(plan.Device(), features, masks[i]); err != nil {
-				return nil, err
-			}
-		}
-		if grams[i], err = gramMatrix(plan.Device(), features); err != nil {
+		if values[i], err = f(plan.Device(), i, plan.Output(i)); err != nil {
 			return nil, err
 		}
 	}
-	return grams, nil
+	return values, nil
+}
+
+// taken is what styles are compared by, of features.
+func taken(dev kernels.Device, features kernels.Array, moments bool) ([]float32, error) {
+	m, err := newMeasure(dev, features.Shape(), moments)
+	if err != nil {
+		return nil, err
+	}
+	run, err := m.bind(features)
+	if err != nil {
+		return nil, err
+	}
+	run()
+	values := make([]float32, m.result.Shape().Elements())
+	return values, dev.Download(values, m.result)
 }
 
 func masked(dev kernels.Device, features kernels.Array, values []float32) (kernels.Array, error) {
@@ -264,19 +320,4 @@ func masked(dev kernels.Device, features kernels.Array, values []float32) (kerne
 	}
 	multiply()
 	return product, nil
-}
-
-func gramMatrix(dev kernels.Device, features kernels.Array) ([]float32, error) {
-	c := features.Shape().C
-	matrix, err := dev.NewParameter(kernels.Shape{N: 1, C: 1, H: c, W: c})
-	if err != nil {
-		return nil, err
-	}
-	gram, err := dev.Gram(matrix, features)
-	if err != nil {
-		return nil, err
-	}
-	gram()
-	values := make([]float32, c*c)
-	return values, dev.Download(values, matrix)
 }

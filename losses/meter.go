@@ -20,7 +20,7 @@ type Meter struct {
 }
 
 // NewMeter makes a meter for pictures of h×w pixels. style holds the Gram
-// matrices of Targets.
+// matrices of Targets, or the moments.
 func NewMeter(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays, style []kernels.Array, r Recipe, h, w int) (_ *Meter, err error) {
 	if len(style) != len(r.Style) {
 		return nil, fmt.Errorf("losses: %d style targets for %d layers", len(style), len(r.Style))
@@ -50,33 +50,33 @@ func NewMeter(dev kernels.Device, vgg *networks.Network, arrays inference.Arrays
 		return nil, err
 	}
 	scope := m.result.Device()
-	compare := func(a, b kernels.Array) error {
+	for range len(content) + len(styles) { // before any memory is released
 		value, err := scope.NewParameter(kernels.Scalar())
 		if err != nil {
-			return err
+			return nil, err
 		}
-		k, err := scope.MSE(value, a, b)
-		m.values, m.kernels = append(m.values, value), append(m.kernels, k)
+		m.values = append(m.values, value)
+	}
+	bind := func(k kernels.Kernel, err error) error {
+		m.kernels = append(m.kernels, k)
 		return err
 	}
 	for i := range content {
-		if err := compare(m.result.Output(i), m.photo.Output(i)); err != nil {
+		if err := bind(scope.MSE(m.values[i], m.result.Output(i), m.photo.Output(i))); err != nil {
 			return nil, err
 		}
 	}
+	measures := make([]measure, len(styles))
 	for i := range styles {
-		features := m.result.Output(len(content) + i)
-		c := features.Shape().C
-		matrix, err := scope.NewParameter(kernels.Shape{N: 1, C: 1, H: c, W: c})
-		if err != nil {
+		if measures[i], err = newMeasure(scope, m.result.Output(len(content)+i).Shape(), r.Moments); err != nil {
 			return nil, err
 		}
-		gram, err := scope.Gram(matrix, features)
-		if err != nil {
+	}
+	for i, measure := range measures {
+		if err := bind(measure.bind(m.result.Output(len(content) + i))); err != nil {
 			return nil, err
 		}
-		m.kernels = append(m.kernels, gram)
-		if err := compare(matrix, style[i]); err != nil {
+		if err := bind(scope.MSE(m.values[len(content)+i], measure.result, style[i])); err != nil {
 			return nil, err
 		}
 	}
@@ -108,7 +108,31 @@ func (m *Meter) Measure(photo, result []float32) (content, style []float64, err 
 		}
 		values[i] = float64(v[0])
 	}
+	if m.recipe.Moments {
+		for i := range m.recipe.Style {
+			values[len(m.recipe.Content)+i] *= 2 // as in moments
+		}
+	}
 	return values[:len(m.recipe.Content)], values[len(m.recipe.Content):], nil
+}
+
+// measure takes what styles are compared by.
+type measure struct {
+	result kernels.Array
+	bind   func(features kernels.Array) (kernels.Kernel, error)
+}
+
+func newMeasure(dev kernels.Device, maps kernels.Shape, moments bool) (measure, error) {
+	if !moments {
+		matrix, err := dev.NewParameter(kernels.Shape{N: maps.N, C: 1, H: maps.C, W: maps.C})
+		return measure{matrix, func(features kernels.Array) (kernels.Kernel, error) { return dev.Gram(matrix, features) }}, err
+	}
+	m, err := inference.NewMoments(dev, maps)
+	if err != nil {
+		return measure{}, err
+	}
+	result, err := dev.NewActivation(m.Shape())
+	return measure{result, func(features kernels.Array) (kernels.Kernel, error) { return m.Measure(dev, result, features) }}, err
 }
 
 // Close frees the meter's memory.

@@ -84,7 +84,7 @@ func build(dev kernels.Device, johnson networks.Johnson, average bool) (*percept
 	if err != nil {
 		return nil, err
 	}
-	features, err := g.Network(vgg, vggArrays, y[0], false, "relu1_2", "relu2_1", "relu2_1")
+	features, err := g.Network(vgg, vggArrays, y[0], false, "relu1_2", "relu2_1", "relu2_1", "relu2_1")
 	if err != nil {
 		return nil, err
 	}
@@ -134,11 +134,23 @@ func build(dev kernels.Device, johnson networks.Johnson, average bool) (*percept
 	if err != nil {
 		return nil, err
 	}
+	moments, err := g.Moments(features[3])
+	if err != nil {
+		return nil, err
+	}
+	momentsTarget, err := activation(kernels.Shape{N: 2, C: 256, H: 1, W: 1}, 1)
+	if err != nil {
+		return nil, err
+	}
+	style3, err := g.MSE(moments, momentsTarget)
+	if err != nil {
+		return nil, err
+	}
 	tv, err := g.TotalVariation(y[1])
 	if err != nil {
 		return nil, err
 	}
-	if p.cost, err = g.WeightedSum([]*Node{content, style, style2, tv}, []float32{1, 5, 2, 1e-3}); err != nil {
+	if p.cost, err = g.WeightedSum([]*Node{content, style, style2, style3, tv}, []float32{1, 5, 2, 3, 1e-3}); err != nil {
 		return nil, err
 	}
 	for _, q := range net.Params() {

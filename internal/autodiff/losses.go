@@ -6,6 +6,7 @@ import (
 
 	"gorgonia.org/gorgonia"
 
+	"stylenet/internal/inference"
 	"stylenet/internal/kernels"
 )
 
@@ -44,6 +45,20 @@ func (g *Graph) Mask(x, mask *Node) (*Node, error) {
 	return g.unary("mask", s, multiply, g.gradient("mask", multiply, func(in gorgonia.Nodes, _, grad *Node) []*Node {
 		return []*Node{grad, in[1]}
 	}), x, mask)
+}
+
+// Moments adds the mean and the standard deviation of each of x's maps, as
+// inference.Moments gives them: (N, C, H, W) to (N, 2·C, 1, 1).
+func (g *Graph) Moments(x *Node) (*Node, error) {
+	m, err := inference.NewMoments(g.dev, g.shapes[x])
+	if err != nil {
+		return nil, err
+	}
+	return g.unary("moments", m.Shape(), func(dst kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
+		return m.Measure(g.dev, dst, in[0])
+	}, g.gradient("moments", func(dsrc kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
+		return m.Backward(g.dev, dsrc, in[0], in[1])
+	}, gradAndInput), x)
 }
 
 // MSE adds the mean over all elements of x of (x−target)². target has x's
