@@ -28,7 +28,8 @@ import (
 type Config struct {
 	// Name labels the run and the model that it makes.
 	Name string `yaml:"name" json:"name"`
-	// Kind is the kind of training: "johnson", a network for a style.
+	// Kind is the kind of training: "johnson", a network for a style, or "adain",
+	// one that takes its style from any picture.
 	Kind    string  `yaml:"kind" json:"kind"`
 	Data    Data    `yaml:"data" json:"data"`
 	Style   Style   `yaml:"style" json:"style"`
@@ -66,6 +67,9 @@ type Style struct {
 	Image string `yaml:"image" json:"image"`
 	// Images are several style images with weights.
 	Images []StyleImage `yaml:"images" json:"images"`
+	// Dir is the folder of the styles that kind "adain" learns from, nested or
+	// flat. Their crops are cut as the photos' are.
+	Dir string `yaml:"dir" json:"dir,omitempty"`
 	// Size is the long side of the style image in pixels, at least 32.
 	Size int `yaml:"size" json:"size"`
 	// Scale multiplies Size: below 1 for finer strokes, above for broader.
@@ -139,6 +143,9 @@ type Network struct {
 	Output       string  `yaml:"output" json:"output"`
 	OutputScale  float64 `yaml:"output_scale" json:"output_scale"`
 	OutputOffset float64 `yaml:"output_offset" json:"output_offset"`
+	// Encoder is the layer of VGG-19 at which the encoder of kind "adain" ends:
+	// "relu2_1", "relu3_1" or "relu4_1".
+	Encoder string `yaml:"encoder" json:"encoder,omitempty"`
 }
 
 // Loss weighs the perceptual losses of Johnson et al. 2016. Every term is a
@@ -185,11 +192,13 @@ type Train struct {
 	Batch int `yaml:"batch" json:"batch"`
 	// LR is Adam's learning rate, after the warm-up.
 	LR float64 `yaml:"lr" json:"lr"`
-	// Schedule is "constant", "cosine" (down to 0 at the last step) or "step"
-	// (times DecayFactor every DecayEvery steps).
+	// Schedule is "constant", "cosine" (down to 0 at the last step), "step"
+	// (times DecayFactor every DecayEvery steps) or "inverse" (over 1 + Decay
+	// times the steps done).
 	Schedule    string  `yaml:"schedule" json:"schedule"`
 	DecayEvery  int     `yaml:"decay_every" json:"decay_every"`
 	DecayFactor float64 `yaml:"decay_factor" json:"decay_factor"`
+	Decay       float64 `yaml:"decay" json:"decay"`
 	// Warmup is the number of steps over which the rate rises from 0 to LR.
 	Warmup int `yaml:"warmup" json:"warmup"`
 	// Beta1, Beta2 and Eps are Adam's (Kingma, Ba 2015).
@@ -231,7 +240,7 @@ func Default() *Config { return defaultOf(johnson) }
 
 // defaultOf is Default for a kind of training.
 func defaultOf(kind string) *Config {
-	return &Config{
+	c := &Config{
 		Name:  "style",
 		Kind:  kind,
 		Data:  Data{Size: 256, ScaleMin: 1, ScaleMax: 1},
@@ -245,6 +254,7 @@ func defaultOf(kind string) *Config {
 			Output:       "linear",
 			OutputScale:  150,
 			OutputOffset: 127.5,
+			Encoder:      "relu4_1",
 		},
 		Loss: Loss{
 			Content:        Term{Weight: 1, Layers: Layers{"relu3_3": 1}},
@@ -258,6 +268,7 @@ func defaultOf(kind string) *Config {
 			Schedule:        "constant",
 			DecayEvery:      10000,
 			DecayFactor:     0.5,
+			Decay:           5e-5,
 			Beta1:           0.9,
 			Beta2:           0.999,
 			Eps:             1e-8,
@@ -269,6 +280,14 @@ func defaultOf(kind string) *Config {
 			Device:          "auto",
 		},
 	}
+	if kind == adain { // as the paper trains it
+		c.Loss = Loss{
+			Content: Term{Weight: 1, Layers: Layers{"relu4_1": 1}},
+			Style:   Term{Weight: 10, Layers: Layers{"relu1_1": 1, "relu2_1": 1, "relu3_1": 1, "relu4_1": 1}},
+		}
+		c.Train.Steps, c.Train.Batch, c.Train.LR, c.Train.Schedule = 160000, 8, 1e-4, "inverse"
+	}
+	return c
 }
 
 // Keys returns every key that a config file may set, dotted, in the order of

@@ -141,7 +141,7 @@ func TestFaultsOfValues(t *testing.T) {
 		{"train: {epochs: 1, steps: 1}", "train.epochs and train.steps are both set: keep one of them"},
 		{"train: {batch: 0}", "train.batch must be at least 1, got 0"},
 		{"train: {lr: 0}", "train.lr must be above 0, got 0"},
-		{"train: {schedule: linear}", `train.schedule must be constant, cosine or step, got "linear"`},
+		{"train: {schedule: linear}", `train.schedule must be constant, cosine, step or inverse, got "linear"`},
 		{"train: {decay_every: 0}", "train.decay_every must be at least 1, got 0"},
 		{"train: {decay_factor: 1.5}", "train.decay_factor must be above 0 and at most 1, got 1.5"},
 		{"train: {warmup: -1}", "train.warmup must be at least 0, got -1"},
@@ -443,7 +443,7 @@ func TestRecipes(t *testing.T) {
 			want := *got
 			want.Data.Size, want.Train.Steps, want.Train.Epochs = tt.size, tt.steps, tt.epochs
 			want.Loss = Loss{tt.content, tt.style, tt.tv}
-			want.Network = Network{"c9s1-32,d64,d128,R128,R128,R128,R128,R128,u64,u32,c9s1-3", tt.padding, "instance", tt.up, tt.head, 150, 127.5}
+			want.Network = Network{"c9s1-32,d64,d128,R128,R128,R128,R128,R128,u64,u32,c9s1-3", tt.padding, "instance", tt.up, tt.head, 150, 127.5, "relu4_1"}
 			want.Train.Batch, want.Train.LR, want.Train.Schedule, want.Train.ClipNorm = 4, 1e-3, "constant", 0
 			want.Train.Beta1, want.Train.Beta2, want.Train.Eps = 0.9, 0.999, 1e-8
 			if diff := cmp.Diff(&want, got); diff != "" {

@@ -6,19 +6,24 @@ import (
 	"strings"
 )
 
-// johnson is the kind of training of a config that names none.
-const johnson = "johnson"
+// The kinds of training; johnson is that of a config that names none.
+const (
+	johnson = "johnson"
+	adain   = "adain"
+)
 
 // kinds lists the kinds of training: the values of the key kind.
-func kinds() []string { return []string{johnson} }
+func kinds() []string { return []string{johnson, adain} }
 
 // kindKeys lists the keys and sections that some kinds alone use, and these
 // kinds. All use what is not in it.
 func kindKeys() map[string][]string {
 	return map[string][]string{
-		"style.image":  {johnson},
-		"style.images": {johnson},
-		"network":      {johnson},
+		"style.image":     {johnson},
+		"style.images":    {johnson},
+		"style.dir":       {adain},
+		"network":         {johnson},
+		"network.encoder": {adain},
 	}
 }
 

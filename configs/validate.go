@@ -99,10 +99,13 @@ func (c *Config) check(v *checker) {
 	}
 	v.kind(c)
 	v.data(c)
-	v.style(c.Style)
+	v.style(c)
 	v.vgg(c.VGG)
 	v.network(c.Network)
 	v.loss(c.Loss)
+	if c.Kind == adain {
+		v.adain(c)
+	}
 	v.train(c.Train)
 }
 
@@ -114,7 +117,11 @@ func (v *checker) data(c *Config) {
 	// The content loss compares output and photo pixel by pixel, so the network
 	// must give back the size that it was given.
 	if v.atLeast("data.size", d.Size, minSize) {
-		if shape, err := parseArchitecture(c.Network.Architecture); err == nil && d.Size%shape.stride != 0 {
+		if c.Kind == adain {
+			if d.Size%8 != 0 {
+				v.fail("data.size", "must be a multiple of 8, as which the decoder gives sizes back, got %d", d.Size)
+			}
+		} else if shape, err := parseArchitecture(c.Network.Architecture); err == nil && d.Size%shape.stride != 0 {
 			v.fail("data.size", "must be a multiple of %d, the stride of network.architecture, got %d", shape.stride, d.Size)
 		}
 	}
@@ -127,8 +134,13 @@ func (v *checker) data(c *Config) {
 	}
 }
 
-func (v *checker) style(s Style) {
+func (v *checker) style(c *Config) {
+	s := c.Style
 	switch {
+	case c.Kind == adain:
+		if s.Dir == "" {
+			v.fail("style.dir", "is missing: name the folder of pictures to learn styles from")
+		}
 	case s.Image == "" && len(s.Images) == 0:
 		if _, ok := v.at("style.images"); ok { // else it is there, but mistyped
 			v.fail("style.image", "is missing: name the painting to learn from")
@@ -243,6 +255,23 @@ func (v *checker) loss(l Loss) {
 	v.notNegative("loss.total_variation", l.TotalVariation)
 }
 
+// adain checks that the losses fit the encoder.
+func (v *checker) adain(c *Config) {
+	encoder := c.Network.Encoder
+	v.oneOf("network.encoder", encoder, "relu2_1", "relu3_1", "relu4_1")
+	if names := c.Loss.Content.Layers.Names(); c.Loss.Content.Weight > 0 && !slices.Equal(names, []string{encoder}) {
+		v.fail("loss.content.layers", "must be {%s: 1}, network.encoder, where the style is put in, got %s", encoder, strings.Join(names, ", "))
+	}
+	for _, name := range c.Loss.Style.Layers.Names() {
+		if name > encoder { // the alphabet is the depth
+			v.fail("loss.style.layers."+name, "lies behind network.encoder, %s", encoder)
+		}
+	}
+	if c.Loss.Style.Weight == 0 {
+		v.fail("loss.style.weight", "must be above 0: without it no style is learned")
+	}
+}
+
 func (v *checker) term(key string, t Term) {
 	known := vggLayers()
 	ok := true
@@ -282,9 +311,10 @@ func (v *checker) train(t Train) {
 	}
 	v.atLeast("train.batch", t.Batch, 1)
 	v.positive("train.lr", t.LR)
-	v.oneOf("train.schedule", t.Schedule, "constant", "cosine", "step")
+	v.oneOf("train.schedule", t.Schedule, "constant", "cosine", "step", "inverse")
 	v.atLeast("train.decay_every", t.DecayEvery, 1)
 	v.number("train.decay_factor", t.DecayFactor, t.DecayFactor > 0 && t.DecayFactor <= 1, "above 0 and at most 1")
+	v.notNegative("train.decay", t.Decay)
 	v.atLeast("train.warmup", t.Warmup, 0)
 	v.number("train.beta1", t.Beta1, t.Beta1 >= 0 && t.Beta1 < 1, "at least 0 and below 1")
 	v.number("train.beta2", t.Beta2, t.Beta2 >= 0 && t.Beta2 < 1, "at least 0 and below 1")

@@ -124,31 +124,41 @@ func (r *Run) openHoldout() error {
 	if dir == "" {
 		return nil
 	}
-	files, err := data.List(dir)
-	if err != nil {
+	var err error
+	if r.holdout, err = centres(dir, evaluationPhotos, evaluationSize); err != nil {
 		return fmt.Errorf("data.holdout: %w", err)
 	}
+	return nil
+}
+
+// centres are the centres, of side² pixels, of the first photos of a folder that
+// can be read: up to most, and one at least.
+func centres(dir string, most, side int) (photos [][]float32, err error) {
+	files, err := data.List(dir)
+	if err != nil {
+		return nil, err
+	}
 	for _, f := range files {
-		if len(r.holdout) == evaluationPhotos {
+		if len(photos) == most {
 			break
 		}
 		p, err := images.Open(filepath.Join(dir, filepath.FromSlash(f)))
 		if err != nil || min(p.W, p.H) < data.DefaultMinSide {
 			continue
 		}
-		w, h := images.ShortSide(p.W, p.H, evaluationSize)
+		w, h := images.ShortSide(p.W, p.H, side)
 		if p, err = images.Resize(p, w, h); err != nil {
-			return err
+			return nil, err
 		}
-		if p, err = images.Crop(p, (w-evaluationSize)/2, (h-evaluationSize)/2, evaluationSize, evaluationSize); err != nil {
-			return err
+		if p, err = images.Crop(p, (w-side)/2, (h-side)/2, side, side); err != nil {
+			return nil, err
 		}
-		r.holdout = append(r.holdout, p.Pix)
+		photos = append(photos, p.Pix)
 	}
-	if len(r.holdout) == 0 {
-		return fmt.Errorf("data.holdout: no photo in %s can be read", dir)
+	if len(photos) == 0 {
+		return nil, fmt.Errorf("no photo in %s can be read", dir)
 	}
-	return nil
+	return photos, nil
 }
 
 // keepUntil returns the lines of eval.jsonl up to a step.

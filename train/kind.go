@@ -55,6 +55,8 @@ func newKind(r *Run) (kind, error) {
 	switch name := r.config.Kind; name {
 	case "johnson":
 		return &johnson{r: r}, nil
+	case "adain":
+		return &adain{r: r}, nil
 	default:
 		return nil, fmt.Errorf("kind: unknown kind of training %q", name)
 	}

@@ -144,7 +144,7 @@ func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, er
 func absolute(cfg *configs.Config) (*configs.Config, error) {
 	c := *cfg
 	c.Style.Images = append([]configs.StyleImage(nil), c.Style.Images...)
-	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Style.Image, &c.VGG.Weights, &c.Train.PreviewImage}
+	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Style.Image, &c.Style.Dir, &c.VGG.Weights, &c.Train.PreviewImage}
 	for i := range c.Style.Images {
 		paths = append(paths, &c.Style.Images[i].Path)
 	}
@@ -469,10 +469,14 @@ type Info struct {
 
 // Info says what the run is and where it stands.
 func (r *Run) Info() Info {
+	skipped := r.loader.Skipped()
+	if k, ok := r.kind.(interface{ skipped() []data.Skipped }); ok {
+		skipped = append(skipped, k.skipped()...)
+	}
 	return Info{
 		Config: r.config, Dir: r.dir, Device: r.dev.Info(), VGG: r.vgg.Description, RandomVGG: r.vgg.Random,
 		Parameters: r.model.Weights.Elements(), Photos: len(r.loader.Files()), Step: r.step, Steps: r.steps,
-		Skipped: r.loader.Skipped(), PeakBytes: r.dev.PeakBytes(),
+		Skipped: skipped, PeakBytes: r.dev.PeakBytes(),
 	}
 }
 
