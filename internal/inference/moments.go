@@ -8,7 +8,7 @@ import (
 // Moments binds the mean and the standard deviation of each of a batch's maps,
 // and what follows from them. An array of moments is an activation of shape
 // (N, 2·C, 1, 1), of maps of shape (N, C, H, W): their means, and then their
-// deviations, v/√(v+ε) of a variance v and the ε of networks.StyleNorm.
+// deviations, v/√(v+ε) of a variance v and the ε of networks.AdaINNorm.
 //
 // Bound kernels need maps on the way, which they make on the device they are
 // bound to, and release. So that device may not make arrays afterwards which
@@ -98,7 +98,7 @@ func (m *Moments) restyle(b *sequence, dst, src, style kernels.Array) {
 
 func (m *Moments) normalise(b *sequence, dst, src kernels.Array) {
 	b.bind(func() (kernels.Kernel, error) {
-		n := kernels.Norm{Eps: networks.StyleEps}
+		n := kernels.Norm{Eps: networks.AdaINEps}
 		own, err := newStatistics(b.dev, n.Stats(m.maps))
 		if err != nil {
 			return nil, err

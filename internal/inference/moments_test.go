@@ -83,13 +83,13 @@ func TestMoments(t *testing.T) {
 		n, c := i/shape.C, i%shape.C
 		mean, deviation := meanAndDeviation(values)
 		gotMean, gotDeviation := float64(got[n*2*shape.C+c]), float64(got[n*2*shape.C+shape.C+c])
-		deviation *= deviation / math.Sqrt(deviation*deviation+networks.StyleEps)
+		deviation *= deviation / math.Sqrt(deviation*deviation+networks.AdaINEps)
 		if math.Abs(gotMean-mean) > 1e-5 || math.Abs(gotDeviation-deviation) > 1e-4 {
 			t.Errorf("map %d: mean %g and deviation %g, want %g and %g", i, gotMean, gotDeviation, mean, deviation)
 		}
 		own, spread := meanAndDeviation(maps[i])
 		for k, v := range restyled[i*area:][:area] {
-			want := deviation*(float64(maps[i][k])-own)/math.Sqrt(spread*spread+networks.StyleEps) + mean
+			want := deviation*(float64(maps[i][k])-own)/math.Sqrt(spread*spread+networks.AdaINEps) + mean
 			if math.Abs(float64(v)-want) > 1e-4 {
 				t.Fatalf("map %d: the value %d is %g, want %g", i, k, v, want)
 			}

@@ -71,9 +71,9 @@ func (m *Model) Styled(s Style, strength float32) (*Model, error) {
 	for _, p := range net.Params() {
 		data := m.Weights.Get(p.Name).Data
 		switch p.Name {
-		case networks.StyleNorm + ".weight":
+		case networks.AdaINNorm + ".weight":
 			data = scaled(s.Deviation, strength)
-		case networks.StyleNorm + ".bias":
+		case networks.AdaINNorm + ".bias":
 			data = scaled(s.Mean, strength)
 		}
 		if err := styled.Weights.Add(p.Name, p.Shape, data); err != nil {

@@ -60,7 +60,7 @@ func StyleOf(dev kernels.Device, m *model.Model, p *images.Picture) (_ model.Sty
 		}
 		variance := squares / float64(area)
 		s.Mean[c] = float32(mean)
-		s.Deviation[c] = float32(variance / math.Sqrt(variance+networks.StyleEps)) // as inference.Moments
+		s.Deviation[c] = float32(variance / math.Sqrt(variance+networks.AdaINEps)) // as inference.Moments
 	}
 	return s, nil
 }
