@@ -34,7 +34,20 @@ type Share = model.Share
 // as ONNX, or what other systems write (docs/models.md). What the network of
 // another system takes and gives for a picture is recognised from the file; the
 // Model takes and gives RGB 0-255. Errors name the file and what is wrong with it.
-func Load(path string) (*Model, error) { return model.Open(path) }
+func Load(path string) (*Model, error) { return LoadAs(path, "") }
+
+// LoadAs is Load for a file whose network takes and gives something else than is
+// recognised: convention is IN:OUT, or one word for both, each of which is rgb-255,
+// bgr-255, rgb-1, rgb-signed (-1 to 1), torchvision (ImageNet's mean and deviation,
+// of 0 to 1), caffe or caffe-bgr (0 to 255 less ImageNet's mean), and OUT may end
+// with +tanh where a tanh is missing in the file. "" and "auto" recognise it.
+func LoadAs(path, convention string) (*Model, error) {
+	o, err := model.ReadAs(path, convention)
+	if err != nil {
+		return nil, err
+	}
+	return o.Model, nil
+}
 
 // IsModel says that path is a file, or a folder that Load reads: a checkpoint of
 // TensorFlow, or its variables. Other folders are LoadRun's.

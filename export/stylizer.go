@@ -41,6 +41,8 @@ type Options struct {
 	// StyleMix weighs the styles of a network of many, by their names; weights
 	// are divided by their sum. nil is for a network of one style.
 	StyleMix map[string]float64
+	// Convention is LoadAs's.
+	Convention string
 }
 
 // Open reads a model file, as Load does, and makes it ready to run. Close
@@ -50,7 +52,7 @@ func Open(path string) (*Stylizer, error) { return OpenWith(path, Options{}) }
 // OpenWith is Open with options. Those that this build or processor lacks are
 // an error, and so are styles that the model lacks.
 func OpenWith(path string, o Options) (*Stylizer, error) {
-	m, err := Load(path)
+	m, err := LoadAs(path, o.Convention)
 	if err != nil {
 		return nil, err
 	}

@@ -156,6 +156,7 @@ model will get. docs/serving.md shows how to run each.`,
 	flags.StringVar(&o.styleName, "style-name", "", "the style's name, for the metadata (default: that in MODEL, or the style image's in the recipe)")
 	flags.StringVar(&o.styleLicence, "style-licence", "", "the licence of the style image, for the metadata (default: that in MODEL)")
 	flags.BoolVar(&o.json, "json", false, "print what was written as JSON")
+	addConvention(cmd)
 	completeFiles(cmd, "output", exportExtensions()...)
 	complete(cmd, "format", exportFormatNames()...)
 	complete(cmd, "dtype", export.F32, export.F16, export.BF16, export.Int8)
@@ -382,8 +383,15 @@ func sizeOf(path string) (bytes int64, err error) {
 
 // loadModel reads a model file, or the model of a run or checkpoint.
 func loadModel(cmd *cobra.Command, path string) (*export.Model, error) {
+	asked, err := convention(cmd)
+	if err != nil {
+		return nil, err
+	}
 	if export.IsModel(path) {
-		return export.Load(path)
+		return export.LoadAs(path, asked)
+	}
+	if asked != "" {
+		return nil, usagef(cmd, "--convention %s: %s is a run or a checkpoint of stylenet, whose network takes and gives rgb-255", asked, path)
 	}
 	m, warnings, err := export.LoadRun(path)
 	for _, w := range warnings {

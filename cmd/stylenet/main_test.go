@@ -38,6 +38,10 @@ func TestMain(m *testing.M) {
 //	picture FILE W H [R G B [A]] one colour of 0 to 255 each
 //	size FILE W H                decode a picture and compare its size
 //	same FILE W H R G B [A]      compare all pixels of a picture, within 2 (JPEG)
+//
+// MODELS is the folder of small files of other systems, and FORMATS that of the
+// codecs.
+//
 //	kind FILE FORMAT             compare the format of a file's content
 //	photo FILE W H               a picture of 16 bits with an ICC profile and EXIF
 //	carries FILE DEPTH [icc] [exif]
@@ -48,6 +52,12 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			internal, err := filepath.Abs(filepath.Join("..", "..", "internal"))
+			env.Setenv("MODELS", filepath.Join(internal, "model", "testdata"))
+			env.Setenv("FORMATS", filepath.Join(internal, "formats"))
+			return err
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)

@@ -90,6 +90,7 @@ code is 1.`,
 	flags.IntVar(&o.tile, "tile", 0, "compute by strips of that many `rows` (0: as large as the memory allows)")
 	flags.BoolVar(&o.json, "json", false, "print a line of JSON for each result")
 	o.addFlags(cmd)
+	addConvention(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth", "onnx")
 	completeFiles(cmd, "output", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif")
 	complete(cmd, "format", lower(images.EncodeFormats())...)

@@ -64,6 +64,33 @@ func Read(path string, asked *Convention) (*Opened, error) {
 	return o, nil
 }
 
+// Auto is the convention that is recognised from the file.
+const Auto = "auto"
+
+// ReadAs is Read with a convention as people write it; "" is Auto.
+func ReadAs(path, convention string) (*Opened, error) {
+	if convention == "" || convention == Auto {
+		return Read(path, nil)
+	}
+	c, err := ParseConvention(convention)
+	if err != nil {
+		return nil, err
+	}
+	return Read(path, &c)
+}
+
+// OfRun is the model of a run or a checkpoint as if it had been a file.
+func OfRun(m *Model) *Opened {
+	meta, err := m.Metadata()
+	if err != nil {
+		meta = nil // the model was read from such
+	}
+	return &Opened{
+		Model: m, File: &formats.File{Format: formats.Safetensors, Tensors: m.Weights, Metadata: meta},
+		Kind: KindStylenet, Convention: own(), Why: "stylenet wrote the run",
+	}
+}
+
 func (o *Opened) read(asked *Convention) error {
 	var err error
 	_, native := o.File.Metadata[keyNetwork]

@@ -86,13 +86,20 @@ type layerJSON struct {
 	Op     json.RawMessage `json:"op,omitempty"`
 }
 
+// Kind is the name of an operation's kind in JSON, or "" for an unknown one.
+func Kind(op Op) string {
+	for kind, other := range ops() {
+		if reflect.TypeOf(other) == reflect.TypeOf(op) {
+			return kind
+		}
+	}
+	return ""
+}
+
 // MarshalJSON writes a layer as its name, its kind, the indices of its inputs
 // (−1 is the network's) and the settings of its kind.
 func (l Layer) MarshalJSON() ([]byte, error) {
-	for kind, op := range ops() {
-		if reflect.TypeOf(op) != reflect.TypeOf(l.Op) {
-			continue
-		}
+	if kind := Kind(l.Op); kind != "" {
 		settings, err := json.Marshal(l.Op)
 		if string(settings) == "{}" {
 			settings = nil

@@ -55,11 +55,11 @@ type Info struct {
 
 // Port is what a file declares of its input or output.
 type Port struct {
-	Name   string
-	Type   string // of numbers, in ONNX's words: "float", "uint8" …, or ""
-	Shape  string // such as "1×3×224×224" or "batch×3×height×width", or ""
-	Layout string // "NCHW" or "NHWC", or "CHW" or "HWC" of files without a batch
-	Doc    string // description for people
+	Name   string `json:"name"`
+	Type   string `json:"type"`          // of numbers, in ONNX's words: "float", "uint8" …, or ""
+	Shape  string `json:"shape"`         // such as "1×3×224×224" or "batch×3×height×width", or ""
+	Layout string `json:"layout"`        // "NCHW" or "NHWC", or "CHW" or "HWC" of files without a batch
+	Doc    string `json:"doc,omitempty"` // description for people
 }
 
 // FormatError reports a file that is damaged, hostile, or no ONNX.
