@@ -1,9 +1,20 @@
 package configs
 
 import (
+	"embed"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 )
+
+// A preset of a repainting is a YAML file of the folder optimize.
+//
+//go:embed optimize/*.yaml
+var optimizePresetFiles embed.FS
 
 // Optimize is the complete description of a picture that is repainted by
 // optimisation. LoadOptimize returns it with every key filled in.
@@ -93,13 +104,30 @@ func DefaultOptimize() *Optimize {
 	}
 }
 
+// OptimizePresets returns the built-in recipes of repainting, sorted by name.
+func OptimizePresets() []Preset { return presetsIn(optimizePresetFiles, "optimize") }
+
 // LoadOptimize reads a config file, or none where path is empty, and applies
-// overrides to it, as Load does.
+// overrides to it, as Load does. Where no such file exists but path is the name
+// of a preset, "NAME.yaml" or "configs/optimize/NAME.yaml", that is read.
 func LoadOptimize(path string, sets []string) (*Optimize, error) {
 	var b []byte
 	if path != "" {
 		var err error
-		if b, err = readFile(path); err != nil {
+		b, err = readFile(path)
+		if errors.Is(err, os.ErrNotExist) || isDir(path) {
+			var names []string
+			for _, p := range OptimizePresets() {
+				names = append(names, p.Name)
+			}
+			if name := strings.TrimSuffix(filepath.Base(path), ".yaml"); slices.Contains(names, name) && slices.Contains([]string{".", "configs/optimize"}, filepath.ToSlash(filepath.Dir(path))) {
+				path = name + ".yaml"
+				b, err = optimizePresetFiles.ReadFile("optimize/" + path)
+			} else if errors.Is(err, os.ErrNotExist) {
+				err = fmt.Errorf("%w, and no preset has that name (presets: %s)", err, strings.Join(names, ", "))
+			}
+		}
+		if err != nil {
 			return nil, fmt.Errorf("read config: %w", err)
 		}
 	}

@@ -3,6 +3,7 @@ package configs
 import (
 	"embed"
 	"fmt"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,15 +24,21 @@ type Preset struct {
 }
 
 // Presets returns the built-in recipes, sorted by name.
-func Presets() []Preset {
+func Presets() []Preset { return presetsIn(presetFiles, ".") }
+
+func presetsIn(files embed.FS, dir string) []Preset {
+	entries, err := files.ReadDir(dir)
+	if err != nil {
+		panic(err) // an embedded folder is always there
+	}
 	var presets []Preset
-	for _, name := range presetNames() {
-		b, err := presetFiles.ReadFile(name + ".yaml")
+	for _, e := range entries {
+		b, err := files.ReadFile(path.Join(dir, e.Name()))
 		if err != nil {
 			panic(err) // the name came from the same embedded folder
 		}
 		line, _, _ := strings.Cut(string(b), "\n")
-		presets = append(presets, Preset{name, strings.TrimSpace(strings.TrimPrefix(line, "#"))})
+		presets = append(presets, Preset{strings.TrimSuffix(e.Name(), ".yaml"), strings.TrimSpace(strings.TrimPrefix(line, "#"))})
 	}
 	return presets
 }
@@ -53,21 +60,17 @@ func LoadPreset(name string, sets []string) (*Config, error) {
 }
 
 func presetNames() []string {
-	entries, err := presetFiles.ReadDir(".")
-	if err != nil {
-		panic(err) // the root of an embedded folder is always there
-	}
 	var names []string
-	for _, e := range entries {
-		names = append(names, strings.TrimSuffix(e.Name(), ".yaml"))
+	for _, p := range Presets() {
+		names = append(names, p.Name)
 	}
 	return names
 }
 
 // presetName returns the preset that a path means: NAME, NAME.yaml or
 // configs/NAME.yaml. Any other folder is the user's own.
-func presetName(path string) (string, bool) {
-	dir, base := filepath.Split(filepath.Clean(path))
+func presetName(file string) (string, bool) {
+	dir, base := filepath.Split(filepath.Clean(file))
 	name := strings.TrimSuffix(base, ".yaml")
 	ok := dir == "" || filepath.Clean(dir) == "configs" && name != base
 	return name, ok && slices.Contains(presetNames(), name)

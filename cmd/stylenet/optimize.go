@@ -77,14 +77,14 @@ their order, is a picture that is white where a painting's style is taken from,
 and --region one that is white where the photo takes it on ("" is everywhere).
 What no region covers stays as it is.
 
-Every key can be set in a --config file (docs/optimize.md lists them) or with
---set; flags win over both.
+Every key can be set in a --config file (docs/config.md lists them) or with
+--set; flags win over both. Built-in files are ` + optimizePresetNames() + `.
 
 The state is saved in the folder OUT.state, every --checkpoint-every steps and
 on Ctrl-C; --resume OUT goes on from it and ends with the same bytes as a run
 that was never stopped. It is removed when OUT is written.`,
 		Example: `  stylenet optimize --content photo.jpg --style starry.jpg -o painted.png
-  stylenet optimize --content photo.jpg --style starry.jpg -o large.png --size 2048 --precision bf16
+  stylenet optimize --content photo.jpg --style starry.jpg -o large.png --config large
   stylenet optimize --content photo.jpg --style a.jpg --region sky.png --style b.jpg --region ground.png -o out.png
   stylenet optimize --resume large.png`,
 		Args: args(cobra.NoArgs),
@@ -98,7 +98,7 @@ that was never stopped. It is removed when OUT is written.`,
 	flags.StringArrayVar(&o.regions, "region", nil, "`file` that is white where the photo takes on the style of the same number")
 	flags.StringSliceVar(&o.contentLayers, "content-layers", nil, "`layers` of VGG-19, such as relu4_2 or relu3_2=0.5,relu4_2=1")
 	flags.StringSliceVar(&o.styleLayers, "style-layers", nil, "`layers` of VGG-19, such as relu1_1,relu2_1")
-	flags.StringVar(&o.config, "config", "", "a YAML `file` with keys of docs/optimize.md")
+	flags.StringVar(&o.config, "config", "", "a YAML `file` with keys of docs/config.md, or the name of a built-in one")
 	flags.StringArrayVar(&o.sets, "set", nil, "KEY=VALUE changes a key of the configuration; may be repeated")
 	flags.StringVar(&o.resume, "resume", "", "go on with the picture `OUT`")
 	flags.IntVar(&o.quality, "quality", images.DefaultQuality, "of JPEG, 1 to 100")
@@ -118,6 +118,14 @@ that was never stopped. It is removed when OUT is written.`,
 	complete(cmd, "precision", kernels.Float32, kernels.BF16)
 	completeFiles(cmd, "output", "png", "jpg", "jpeg")
 	return cmd
+}
+
+func optimizePresetNames() string {
+	var names []string
+	for _, p := range configs.OptimizePresets() {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // keyFlag takes a value for a key: package configs checks it.
@@ -310,7 +318,8 @@ type repaint struct {
 	bar     *progressbar.ProgressBar
 	printed error
 	saved   bool // there is a state on the disk
-	steps   int  // of all scales
+	unsaved error
+	steps   int // of all scales
 }
 
 func newRepaint(cmd *cobra.Command, cfg *configs.Optimize, output string, quality int, json bool) (*repaint, error) {
@@ -425,8 +434,8 @@ func (w *repaint) run(from *optimize.State) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(w.dir(), 0o777); err != nil {
-		return fmt.Errorf("folder for the state: %w", err)
+	if err := w.claim(); err != nil {
+		return err
 	}
 	unlock, err := checkpoint.Lock(w.dir())
 	if err != nil {
@@ -449,7 +458,7 @@ func (w *repaint) run(from *optimize.State) (err error) {
 	result, err := run.Run(w.cmd.Context(), from)
 	_ = w.bar.Finish() // a terminal that is gone does not matter
 	switch {
-	case err != nil && w.cmd.Context().Err() != nil && w.saved:
+	case err != nil && w.cmd.Context().Err() != nil && w.saved && w.unsaved == nil:
 		return &hinted{fmt.Errorf("interrupted; the state is saved: %w", err), "go on with it: stylenet optimize --resume " + w.output}
 	case err != nil:
 		return err
@@ -462,6 +471,27 @@ func (w *repaint) run(from *optimize.State) (err error) {
 	done = true
 	if !w.json {
 		say(w.cmd, "%s: %d×%d", w.output, result.W, result.H)
+	}
+	return nil
+}
+
+// claim makes the folder of the state, which is removed at the end: one that
+// holds anything else is not taken for it.
+func (w *repaint) claim() error {
+	if err := os.MkdirAll(w.dir(), 0o777); err != nil {
+		return fmt.Errorf("folder for the state: %w", err)
+	}
+	entries, err := os.ReadDir(w.dir())
+	if err != nil {
+		return fmt.Errorf("folder for the state: %w", err)
+	}
+	for _, e := range entries {
+		if !checkpoint.Owns(e.Name()) {
+			return &hinted{
+				fmt.Errorf("%s, where the state would be kept, holds something else: %s", w.dir(), e.Name()),
+				"move it away, or choose another -o",
+			}
+		}
 	}
 	return nil
 }
@@ -522,8 +552,6 @@ func (w *repaint) checkpoint(s *optimize.State) error {
 		Step: step, Seed: w.cfg.Seed, Version: buildInfo().Version, Config: string(config), State: state,
 		Model: &weights.Set{}, Optimizer: s.Tensors,
 	}, 1)
-	if err == nil {
-		w.saved = true
-	}
+	w.saved, w.unsaved = w.saved || err == nil, err
 	return err
 }

@@ -288,3 +288,47 @@ func TestForwardAlone(t *testing.T) {
 		}
 	}
 }
+
+// Leaves of one name and shape are not taken for one.
+func TestLeavesOfOneName(t *testing.T) {
+	dev := reference.New(1)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() { must(dev.Close()) }()
+	g, err := New(dev)
+	must(err)
+	array := func(v float32) kernels.Array {
+		a, err := dev.NewActivation(kernels.Shape{N: 1, C: 1, H: 1, W: 2})
+		must(err)
+		must(dev.Upload(a, []float32{v, v}))
+		return a
+	}
+	x, err := g.Parameter("x", array(0))
+	must(err)
+	readers, err := g.Fork(x, 2)
+	must(err)
+	var terms []*Node
+	for i, v := range []float32{1, 2} {
+		target, err := g.Input("target", array(v))
+		must(err)
+		term, err := g.MSE(readers[i], target)
+		must(err)
+		terms = append(terms, term)
+	}
+	sum, err := g.WeightedSum(terms, []float32{1, 10})
+	must(err)
+	g.Keep(sum)
+	m, err := g.Compile(sum)
+	must(err)
+	defer func() { must(m.Close()) }()
+	must(m.Step())
+	var got [1]float32
+	must(m.Device().Download(got[:], m.Value(sum)))
+	if got[0] != 1+10*4 {
+		t.Errorf("the distances from 1 and 2 sum up to %g, want 41", got[0])
+	}
+}

@@ -70,11 +70,13 @@ func (g *Graph) Parameter(name string, a kernels.Array) (*Node, error) { return 
 
 func (g *Graph) leaf(name string, a kernels.Array, trainable bool) (*Node, error) {
 	s := a.Shape()
+	// Gorgonia takes leaves of one name and shape for one node.
+	unique := gorgonia.WithName(fmt.Sprintf("%s, leaf %d", name, len(g.values)))
 	var n *Node
 	if s == kernels.Scalar() {
-		n = gorgonia.NewScalar(g.graph, tensor.Float32, gorgonia.WithName(name))
+		n = gorgonia.NewScalar(g.graph, tensor.Float32, unique)
 	} else {
-		n = gorgonia.NewTensor(g.graph, tensor.Float32, 4, gorgonia.WithName(name), gorgonia.WithShape(s.N, s.C, s.H, s.W))
+		n = gorgonia.NewTensor(g.graph, tensor.Float32, 4, unique, gorgonia.WithShape(s.N, s.C, s.H, s.W))
 	}
 	v := &value{array: a, pinned: true}
 	if err := gorgonia.Let(n, v); err != nil {

@@ -37,6 +37,7 @@ import (
 	"strconv"
 	"strings"
 
+	"stylenet/internal/atomicfile"
 	"stylenet/internal/weights"
 )
 
@@ -108,6 +109,13 @@ func parseName(name string) (step int, suffix string, ok bool) {
 		return 0, "", false
 	}
 	return step, suffix, true
+}
+
+// Owns reports whether an entry of a directory is one that Write or Lock makes
+// there, complete or not.
+func Owns(name string) bool {
+	_, _, ok := parseName(name)
+	return ok || name == latestFile || name == lockFile || atomicfile.IsTemp(name)
 }
 
 // list returns the names of the checkpoints in dir, complete or not, most

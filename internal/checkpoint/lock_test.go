@@ -57,3 +57,28 @@ func TestLockOverOldContent(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestOwns(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	mustWrite(t, dir, sample(t, 7, "a"), 1)
+	for _, name := range names(t, dir) {
+		if !Owns(name) {
+			t.Errorf("%s is not known", name)
+		}
+	}
+	for _, name := range []string{"step-00000007.partial", "step-00000007.replaced", ".stylenet-tmp-X"} {
+		if !Owns(name) {
+			t.Errorf("%s is not known", name)
+		}
+	}
+	for _, name := range []string{"step-7", "holiday.jpg", "latest.txt", ""} {
+		if Owns(name) {
+			t.Errorf("%s is taken for this package's", name)
+		}
+	}
+}

@@ -44,7 +44,7 @@ type lbfgs struct {
 
 	keepX, keepGradient, keepLow, takeLow, step, combine kernels.Kernel
 	dotsGradient, dotDirection                           kernels.Kernel
-	remember                                             []func() // by slot
+	differ, multiply                                     []func() // by slot
 }
 
 // The constants of the strong Wolfe conditions (Nocedal and Wright 2006, 3.1).
@@ -93,7 +93,8 @@ func newLBFGS(dev kernels.Device, f function, history int) (_ *lbfgs, err error)
 		y := b.kernel(o.dev.Sum(o.y[i], []kernels.Array{o.g, o.g0}, difference))
 		ofY := b.kernel(o.dev.Dots(o.products[2], o.y[i], all[:2*history]))
 		ofS := b.kernel(o.dev.Dots(o.products[3], o.s[i], o.y))
-		o.remember = append(o.remember, func() { s(); y(); ofY(); ofS() })
+		o.differ = append(o.differ, func() { s(); y() })
+		o.multiply = append(o.multiply, func() { ofY(); ofS() })
 	}
 	return o, nil
 }
@@ -135,6 +136,7 @@ func (o *lbfgs) iterate(most int) (evaluations int, err error) {
 	// s·y; the Wolfe conditions make it positive, a search that was cut short
 	// may not.
 	if t*(newSlope-slope) > 1e-10*math.Abs(t*slope) {
+		o.differ[o.pairs%o.history]()
 		return search.trials, o.learn()
 	}
 	return search.trials, nil
@@ -159,7 +161,7 @@ func (o *lbfgs) choose() (float64, error) {
 		weights, slope = o.weights(sg, yg, gg)
 	}
 	if !(slope < 0) || math.IsInf(slope, 0) {
-		return 0, fmt.Errorf("the slope of the loss is %g", slope)
+		return 0, fmt.Errorf("the slope of the loss is %g: lower the weights", slope)
 	}
 	if err := o.upload(o.side, weights); err != nil {
 		return 0, err
@@ -218,11 +220,12 @@ func (o *lbfgs) weights(sg, yg []float64, gg float64) (weights []float64, slope 
 	return weights, slope + *ofG*gg
 }
 
-// learn takes the step that was done into the history, in place of the oldest.
+// learn takes the next pair, whose s and y are set, into the history in place of
+// the oldest.
 func (o *lbfgs) learn() error {
 	m := o.history
 	k := o.pairs % m
-	o.remember[k]()
+	o.multiply[k]()
 	ofY, err := o.download(2)
 	if err != nil {
 		return err

@@ -192,6 +192,8 @@ type minimizer interface {
 	losses() Losses
 	save(*State) error
 	restore(*State) error
+	// warm takes over what was learned at the scale before.
+	warm(*State, enlargement) error
 	close() error
 }
 
@@ -212,37 +214,37 @@ func (r *Run) Run(ctx context.Context, from *State) (*images.Picture, error) {
 			return nil, err
 		}
 	}
-	var last *images.Picture
 	first := 0
 	if from != nil {
 		first = from.Scale
 	}
-	for i := first; i < len(r.o.Scales); i++ {
-		var err error
-		if last, err = r.scale(ctx, i, last, from); err != nil {
-			return nil, err
+	var before *State
+	for i := first; ; i++ {
+		result, state, err := r.scale(ctx, i, before, from)
+		if err != nil || result != nil {
+			return result, err
 		}
-		from = nil
+		before, from = state, nil
 	}
-	return last, nil
 }
 
-// scale optimises at one scale and returns the picture as it would be shown; the
-// last scale's is the result. before is what the scale before ended with.
-func (r *Run) scale(ctx context.Context, i int, before *images.Picture, from *State) (_ *images.Picture, err error) {
+// scale optimises at one scale, from the state that the scale before ended with,
+// or goes on from one of its own. It returns the result where it is the last one,
+// and otherwise its own last state.
+func (r *Run) scale(ctx context.Context, i int, before, from *State) (_ *images.Picture, _ *State, err error) {
 	size := r.o.Scales[i]
 	s, err := r.o.scene(size.W, size.H)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f, err := r.newObjective(s)
 	if err != nil {
-		return nil, fmt.Errorf("at %d×%d: %w", size.W, size.H, err)
+		return nil, nil, fmt.Errorf("at %d×%d: %w", size.W, size.H, err)
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
 	m, err := r.newMinimizer(f)
 	if err != nil {
-		return nil, fmt.Errorf("at %d×%d: %w", size.W, size.H, err)
+		return nil, nil, fmt.Errorf("at %d×%d: %w", size.W, size.H, err)
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
 	debug.FreeOSMemory() // of what was only needed to get here
@@ -253,9 +255,17 @@ func (r *Run) scale(ctx context.Context, i int, before *images.Picture, from *St
 		err = w.begin(before)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return w.run(ctx)
+	if err := w.run(ctx); err != nil {
+		return nil, nil, err
+	}
+	if i < len(r.o.Scales)-1 {
+		state, err := w.state()
+		return nil, state, err
+	}
+	result, err := w.picture()
+	return result, nil, err
 }
 
 // work is the optimisation at one scale.
@@ -269,45 +279,50 @@ type work struct {
 	step  int // evaluations done
 }
 
-// begin sets the picture that the scale starts with.
-func (w *work) begin(before *images.Picture) error {
-	p, err := before, error(nil)
+// begin sets the picture that the scale starts with, and what is known of it.
+func (w *work) begin(before *State) error {
 	if before == nil {
-		p, err = w.r.o.start(w.scene)
-	} else {
-		p, err = images.Resize(before, w.size.W, w.size.H)
-		if err == nil {
-			w.scene.hold(p)
+		p, err := w.r.o.start(w.scene)
+		if err != nil {
+			return err
 		}
+		return w.f.dev.Upload(w.f.x, p.Pix)
 	}
+	e := enlargement{w.r.o.Scales[before.Scale], w.size, &w.scene}
+	x := before.Tensors.Get("x").Data
+	p, err := images.Resize(&images.Picture{W: e.from.W, H: e.from.H, Pix: x}, w.size.W, w.size.H)
 	if err != nil {
 		return err
 	}
-	return w.f.dev.Upload(w.f.x, p.Pix)
+	w.scene.hold(p)
+	if err := w.f.dev.Upload(w.f.x, p.Pix); err != nil {
+		return err
+	}
+	return w.m.warm(before, e)
 }
 
-func (w *work) run(ctx context.Context) (*images.Picture, error) {
+func (w *work) run(ctx context.Context) error {
 	for w.step < w.size.Steps {
 		if ctx.Err() != nil {
-			return nil, w.interrupted(context.Cause(ctx))
+			return w.interrupted(context.Cause(ctx))
 		}
 		before := w.step
 		n, err := w.m.iterate(w.size.Steps - w.step)
 		if err != nil {
-			return nil, fmt.Errorf("step %d at %d×%d: %w", w.step+1, w.size.W, w.size.H, err)
+			return fmt.Errorf("step %d at %d×%d: %w", w.step+1, w.size.W, w.size.H, err)
 		}
 		if v := w.m.losses().Loss; math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("step %d at %d×%d: the loss is %g: lower the weights", w.step+1, w.size.W, w.size.H, v)
+			return fmt.Errorf("step %d at %d×%d: the loss is %g: lower the weights", w.step+1, w.size.W, w.size.H, v)
 		}
 		if n == 0 {
 			break // rounding hides what is left to gain
 		}
 		w.step += n
 		if err := w.report(before); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return w.picture(w.scale == len(w.r.o.Scales)-1)
+	return nil
 }
 
 // report tells of the evaluations since the last report.
@@ -319,7 +334,7 @@ func (w *work) report(before int) error {
 	due := func(every int) bool { return every > 0 && before/every != w.step/every && w.step < w.size.Steps }
 	ended := w.step >= w.size.Steps && w.scale+1 < len(o.Scales)
 	if o.Picture != nil && (due(o.PictureEvery) || ended && o.PictureEvery > 0) {
-		picture, err := w.picture(true)
+		picture, err := w.picture()
 		if err != nil {
 			return err
 		}
@@ -340,16 +355,13 @@ func (w *work) progress() Progress {
 	}
 }
 
-// picture is what has been optimised so far: finished, to be shown, or as it is.
-func (w *work) picture(finished bool) (*images.Picture, error) {
-	p := images.New(w.size.W, w.size.H)
-	if err := w.f.machine.Device().Download(p.Pix, w.f.x); err != nil {
+// picture is what has been optimised so far, finished.
+func (w *work) picture() (*images.Picture, error) {
+	pix := make([]float32, 3*w.size.W*w.size.H)
+	if err := w.f.machine.Device().Download(pix, w.f.x); err != nil {
 		return nil, err
 	}
-	if !finished {
-		return p, nil
-	}
-	return w.scene.finish(p.Pix, w.r.o.KeepColors)
+	return w.scene.finish(pix, w.r.o.KeepColors)
 }
 
 // interrupted saves the state and returns cause as it is where that goes well.

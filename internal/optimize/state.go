@@ -66,14 +66,19 @@ func (r *Run) checksum() string {
 
 // checkpoint hands the state to the caller.
 func (w *work) checkpoint() error {
-	s := &State{Scale: w.scale, Step: w.step, Inputs: w.r.inputs, Tensors: &weights.Set{}}
-	if err := s.put(w.f.machine.Device(), "x", w.f.x); err != nil {
-		return err
-	}
-	if err := w.m.save(s); err != nil {
+	s, err := w.state()
+	if err != nil {
 		return err
 	}
 	return w.r.o.Checkpoint(s)
+}
+
+func (w *work) state() (*State, error) {
+	s := &State{Scale: w.scale, Step: w.step, Inputs: w.r.inputs, Tensors: &weights.Set{}}
+	if err := s.put(w.f.machine.Device(), "x", w.f.x); err != nil {
+		return nil, err
+	}
+	return s, w.m.save(s)
 }
 
 func (w *work) restore(s *State) error {
