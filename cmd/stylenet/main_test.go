@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 //	run DIR STEP...              a run with such a network at those steps
 //	picture FILE W H [R G B [A]] one colour of 0 to 255 each
 //	size FILE W H                decode a picture and compare its size
+//	hide PROGRAM                 take all folders with it off PATH
 //	same FILE W H R G B [A]      compare all pixels of a picture, within 2 (JPEG)
 //
 // MODELS is the folder of small files of other systems, and FORMATS that of the
@@ -71,6 +72,15 @@ func TestScripts(t *testing.T) {
 				if fmt.Sprint(code) != args[0] {
 					ts.Fatalf("exit code %d, want %s", code, args[0])
 				}
+			},
+			"hide": func(ts *testscript.TestScript, _ bool, args []string) {
+				var left []string
+				for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+					if _, err := os.Stat(filepath.Join(dir, args[0])); err != nil {
+						left = append(left, dir)
+					}
+				}
+				ts.Setenv("PATH", strings.Join(left, string(filepath.ListSeparator)))
 			},
 			"model": func(ts *testscript.TestScript, _ bool, args []string) {
 				m, err := exchange()

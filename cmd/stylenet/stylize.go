@@ -29,6 +29,7 @@ type stylizeOptions struct {
 	memory     byteSize
 	tile       int
 	json       bool
+	video      videoOptions
 	arithmetic
 }
 
@@ -36,7 +37,7 @@ func newStylizeCmd() *cobra.Command {
 	o := &stylizeOptions{memory: stylize.DefaultMemory}
 	cmd := &cobra.Command{
 		Use:   "stylize --model MODEL... FILE|DIR|GLOB|-... -o OUT",
-		Short: "Repaint pictures in the style of a model",
+		Short: "Repaint pictures and clips in the style of a model",
 		Long: `Repaint pictures (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, told by their content)
 in the style of a model: a model file, or a run, whose newest checkpoint is then
 taken.
@@ -62,16 +63,24 @@ statistics of the whole picture: the result is the same but for rounding. What
 does not fit is kept in temporary files, in the folder of TMPDIR.
 
 A picture that fails is reported, the others are still written, and the exit
-code is 1.`,
+code is 1.
+
+A clip (a file of video, told by its content, a URL, or a device with
+--input-format) is painted frame by frame, through ffmpeg, which must be on PATH.
+Sound, subtitles, chapters, metadata, colour space and the time of each frame are
+kept. --stabilize takes the flicker out. What is painted is saved in the folder
+OUT.state on the way: Ctrl-C leaves a clip that ends there, and --resume goes on,
+also after the process was killed. docs/video.md says more.`,
 		Example: `  stylenet stylize --model starry.safetensors photo.jpg -o painted.png
   stylenet stylize --model runs/starry photos -o painted --max-size 1600 --resume
   stylenet stylize --model starry.safetensors photos -o painted --format webp --quality 80
   stylenet stylize --model a.pth --model b.pth *.jpg -o painted --out-pattern '{model}/{name}.{ext}'
+  stylenet stylize --model starry.safetensors clip.mp4 -o painted.mp4 --stabilize
   curl -s https://example.com/photo.jpg | stylenet stylize --model a.pth - -o - --format jpeg > painted.jpg`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return []string{"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"}, cobra.ShellCompDirectiveFilterFileExt
+			return []string{"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "mp4", "mov", "mkv", "webm"}, cobra.ShellCompDirectiveFilterFileExt
 		},
 	}
 	flags := cmd.Flags()
@@ -79,20 +88,21 @@ code is 1.`,
 	flags.StringVarP(&o.output, "output", "o", "", "the file or folder to write, or - for standard output (required)")
 	flags.StringVar(&o.outPattern, "out-pattern", "", "names of results in the folder, of the words {"+strings.Join(batch.Words(), "}, {")+"} (default "+batch.OneModel+", with several models "+batch.SeveralModels+")")
 	flags.StringVar(&o.format, "format", "", "of all results: "+strings.ToLower(strings.Join(images.EncodeFormats(), ", "))+" (default: by their names)")
-	flags.IntVar(&o.quality, "quality", 0, "1 to 100, of JPEG (default 95), WebP (90; 100 loses nothing) and AVIF (80)")
+	flags.IntVar(&o.quality, "quality", 0, "1 to 100, of JPEG (default 95), WebP (90; 100 loses nothing), AVIF (80) and clips (92)")
 	flags.BoolVar(&o.noEXIF, "no-exif", false, "leave out the EXIF, which may tell where and by whom a photo was taken")
 	flags.IntVar(&o.maxSize, "max-size", 0, "shrink pictures whose long side has more `pixels` (0: never)")
 	flags.Float32Var(&o.strength, "strength", 1, "how much of the style to show: 0 (the photo) to 1")
 	flags.BoolVar(&o.keepColors, "keep-colors", false, "keep the photo's colours and take the style's brush alone")
-	flags.BoolVar(&o.resume, "resume", false, "pass over pictures that are done")
+	flags.BoolVar(&o.resume, "resume", false, "pass over pictures that are done, or go on with a clip")
 	flags.IntVar(&o.jobs, "jobs", 3, "how many `pictures` to have in work: one computed, others read and written")
 	flags.Var(&o.memory, "memory", "how much memory the process may take in all")
 	flags.IntVar(&o.tile, "tile", 0, "compute by strips of that many `rows` (0: as large as the memory allows)")
 	flags.BoolVar(&o.json, "json", false, "print a line of JSON for each result")
 	o.addFlags(cmd)
 	addConvention(cmd)
+	o.video.addFlags(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth", "onnx")
-	completeFiles(cmd, "output", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif")
+	completeFiles(cmd, "output", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif", "mp4", "mov", "mkv", "webm")
 	complete(cmd, "format", lower(images.EncodeFormats())...)
 	return cmd
 }
@@ -215,6 +225,11 @@ func apart(err error) error {
 func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err := o.check(cmd); err != nil {
 		return err
+	}
+	if clip, err := o.isVideo(cmd, args); err != nil {
+		return err
+	} else if clip {
+		return o.runVideo(cmd, args[0])
 	}
 	brushes := o.brushes(cmd)
 	plan, err := o.plan(cmd, args, brushes)

@@ -36,6 +36,7 @@ var rules = []rule{
 	{"internal/flow", nil, "motion is measured between planes of numbers, wherever they come from"},
 	{"internal/motion", []string{"internal/flow", "internal/images", "internal/scenes"}, "clips are rendered for whoever judges by them"},
 	{"internal/video", []string{"internal/atomicfile", "internal/images"}, "clips are read and written whatever is done to their frames"},
+	{"internal/stabilize", []string{"internal/flow", "internal/images"}, "flicker is taken out of frames, whatever painted them"},
 	{"internal/networks", []string{"internal/weights"}, "a network is data: training, inference and export read it, and it knows none of them"},
 
 	{"internal/kernels", nil, "the contract knows no network and no backend"},

@@ -395,3 +395,27 @@ func (p *plan) substitutes(s stream) []string {
 	}
 	return nil
 }
+
+// Clear removes what Transcode keeps in the folder StateDir(out), which stays.
+func Clear(out string) error {
+	dir := StateDir(out)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// The journal first: without it the parts are nothing.
+	if err := os.Remove(filepath.Join(dir, journalFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "part-") || atomicfile.IsTemp(e.Name()) {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -82,7 +82,7 @@ func (e *UnfinishedError) Hint() string {
 // Transcode writes the clip out with the frames of in as p paints them; sound,
 // subtitles, chapters, metadata and the time of each frame are in's. The folder
 // StateDir(out), which must exist, holds the segments on the way; the caller
-// locks it, and removes it once Transcode has returned no error.
+// locks it, and clears it once Transcode has returned no error.
 //
 // Reading, painting and writing overlap. When ctx ends, what is painted is
 // written to out, which is complete but for the missing end, and the error is
