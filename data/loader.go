@@ -43,6 +43,14 @@ type Options struct {
 	// "" for none. It does not change what is in a batch.
 	Cache string
 
+	// Derive, unless nil, makes what batches hold in place of crops: Values floats
+	// of each. Each worker calls it once, and what that returns for each of its
+	// crops, (3, Size, Size), RGB 0 to 255. Its result may depend on the crop and
+	// on random alone, whose numbers are those of the crop's place in the order.
+	Derive func() (func(dst, crop []float32, random *rand.Rand) error, error)
+	// Values is 3·Size² without Derive, and may be left 0 then.
+	Values int
+
 	// Workers decode at once and Prefetch batches wait ready; neither changes
 	// what is in a batch. The defaults are DefaultWorkers() and 2.
 	Workers, Prefetch int
@@ -91,6 +99,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Prefetch == 0 {
 		o.Prefetch = 2
+	}
+	if whole := 3 * o.Size * o.Size; o.Values == 0 && o.Derive == nil {
+		o.Values = whole
+	} else if o.Values < 1 || o.Derive == nil && o.Values != whole {
+		fault("%d values of each crop of %d×%[2]d", o.Values, o.Size)
 	}
 	if len(faults) > 0 {
 		return o, &OptionsError{errors.Join(faults...)}
@@ -147,7 +160,7 @@ type Cursor struct {
 
 // Batch is what one training step sees.
 type Batch struct {
-	Pixels []float32 // (Batch, 3, Size, Size), RGB 0 to 255
+	Pixels []float32 // (Batch, 3, Size, Size), RGB 0 to 255, or (Batch, Values) of Derive
 	Paths  []string  // the files of the crops, relative to the folder
 	Cursor Cursor    // where the next batch begins
 }
@@ -223,7 +236,7 @@ func NewLoader(opts Options, start Cursor) (*Loader, error) {
 			w := newWorker(l)
 			for s := range jobs {
 				if ctx.Err() == nil {
-					s.err = w.make(s)
+					s.err = w.sample(s)
 				}
 				l.busy.Add(-1)
 				s.done <- struct{}{}
@@ -335,7 +348,7 @@ func (l *Loader) Idle() bool { return l.ahead.Load() && l.busy.Load() == 0 }
 type sample struct {
 	epoch, position int
 	file            int
-	pixels          []float32 // (3, Size, Size)
+	pixels          []float32 // (3, Size, Size), or what is derived from it
 	problem         string    // why there is none
 	err             error     // why there can be no more batches
 	done            chan struct{}
@@ -377,7 +390,7 @@ func (l *Loader) assemble(ctx context.Context, start Cursor, jobs chan<- *sample
 		}
 	}
 
-	size := 3 * l.opts.Size * l.opts.Size
+	size := l.opts.Values
 	queue := make([]*sample, 0, window) // in order
 	var idle []*sample
 	for range window {
@@ -449,7 +462,7 @@ func (l *Loader) batch() *Batch {
 	case b := <-l.free:
 		return b
 	default:
-		return &Batch{Pixels: make([]float32, 3*l.opts.Batch*l.opts.Size*l.opts.Size), Paths: make([]string, l.opts.Batch)}
+		return &Batch{Pixels: make([]float32, l.opts.Batch*l.opts.Values), Paths: make([]string, l.opts.Batch)}
 	}
 }
 
@@ -478,6 +491,8 @@ type worker struct {
 	buf       []byte        // of one that comes from the cache
 	source    *rand.ChaCha8
 	random    *rand.Rand
+	derive    func(dst, crop []float32, random *rand.Rand) error // of the first sample on
+	crop      []float32                                          // that it is given
 }
 
 func newWorker(l *Loader) *worker {
@@ -499,9 +514,29 @@ func (w *worker) open(name string) (*images.Source, string) {
 	return src, ""
 }
 
-// make fills in the sample's pixels or its problem. It fails where the cache
+// sample fills in the sample's pixels or its problem. It fails where the cache
+// does, or what derives them.
+func (w *worker) sample(s *sample) error {
+	if w.opts.Derive == nil {
+		return w.make(s, s.pixels)
+	}
+	if w.derive == nil {
+		var err error
+		if w.derive, err = w.opts.Derive(); err != nil {
+			return err
+		}
+		w.crop = make([]float32, 3*w.opts.Size*w.opts.Size)
+	}
+	if err := w.make(s, w.crop); err != nil || s.problem != "" {
+		return err
+	}
+	w.source.Seed(w.key("derive", s.epoch, s.position))
+	return w.derive(s.pixels, w.crop, w.random)
+}
+
+// make fills in the sample's crop or its problem. It fails where the cache
 // does.
-func (w *worker) make(s *sample) error {
+func (w *worker) make(s *sample, pixels []float32) error {
 	if w.cache != nil {
 		e := &w.cache.entries[s.file]
 		if s.problem = e.problem; s.problem != "" {
@@ -509,7 +544,7 @@ func (w *worker) make(s *sample) error {
 		}
 		c := w.draw(s, e.width, e.height)
 		return w.cache.use(s.file, &w.buf, func(p *images.Planes) error {
-			return w.resampler.CropPlanes(s.pixels, p, c.w, c.h, c.rect, c.flip)
+			return w.resampler.CropPlanes(pixels, p, c.w, c.h, c.rect, c.flip)
 		})
 	}
 	var src *images.Source
@@ -523,7 +558,7 @@ func (w *worker) make(s *sample) error {
 	p.Rect = w.resampler.Reach(p.W, p.H, c.w, c.h, c.rect)
 	err := w.resampler.Planes(p, src)
 	if err == nil {
-		err = w.resampler.CropPlanes(s.pixels, p, c.w, c.h, c.rect, c.flip)
+		err = w.resampler.CropPlanes(pixels, p, c.w, c.h, c.rect, c.flip)
 	}
 	return err
 }
