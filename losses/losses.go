@@ -26,12 +26,14 @@ type Layer struct {
 
 // Recipe weighs the terms:
 //
-//	loss = Σ content + Σ style + total variation
+//	loss = Σ content + Σ style + total variation + temporal
 //
 // with, for each layer, Weight times the mean squared difference of features
-// (content layers) or of Gram matrices F·Fᵀ/(C·H·W) (style layers), and
+// (content layers) or of Gram matrices F·Fᵀ/(C·H·W) (style layers),
 // TotalVariation times the sum over the batch of the squared differences of
-// neighbouring pixels.
+// neighbouring pixels, and Temporal times the mean over all values of the squared
+// difference of a picture and the other one of its pair, moved to it, where both
+// show the same.
 type Recipe struct {
 	Content, Style []Layer
 	TotalVariation float64
@@ -39,7 +41,8 @@ type Recipe struct {
 	// feature map in place of Gram matrices: a layer's loss is the mean squared
 	// difference of the means plus that of the deviations (Huang and Belongie
 	// 2017). Style targets are then inference.Moments, (N or 1, 2·C, 1, 1).
-	Moments bool
+	Moments  bool
+	Temporal float64
 }
 
 // Deepest is the layer up to which the loss network is needed.
@@ -70,9 +73,14 @@ func Names(layers []Layer) []string {
 // layers: the photos' features, shape (N, C, H, W), and the style image's Gram
 // matrices, shape (1, 1, C, C). Regions take the place of Style where parts of
 // one picture have styles of their own.
+//
+// Flow and Seen are of batches of pairs, where the recipe has a Temporal weight:
+// Flow, (N, 2, H, W), is where the pixels of a picture stand in the other one of
+// its pair, and Seen, (N, 1, H, W), is 1 where that shows the same, 0 where not.
 type Targets struct {
 	Content, Style []kernels.Array
 	Regions        []Region
+	Flow, Seen     kernels.Array
 }
 
 // Region is a part of a picture with a style of its own: a guidance channel
@@ -103,6 +111,9 @@ func (t Targets) check(r Recipe) error {
 	if len(t.Content) != len(r.Content) {
 		return fmt.Errorf("losses: %d content targets for %d layers", len(t.Content), len(r.Content))
 	}
+	if r.Temporal > 0 && (t.Flow == nil || t.Seen == nil) {
+		return errors.New("losses: a temporal loss without flow, or without what is seen")
+	}
 	for _, region := range t.regions() {
 		if len(region.Style) != len(r.Style) || region.Masks != nil && len(region.Masks) != len(r.Style) {
 			return fmt.Errorf("losses: %d style targets and %d masks for %d layers", len(region.Style), len(region.Masks), len(r.Style))
@@ -112,11 +123,13 @@ func (t Targets) check(r Recipe) error {
 }
 
 // Terms are the scalar nodes of a loss. Content and Style hold one term for
-// each layer, before its weight; TotalVariation is nil where it is turned off.
+// each layer, before its weight; TotalVariation and Temporal are nil where they
+// are turned off.
 type Terms struct {
 	Total          *autodiff.Node
 	Content, Style []*autodiff.Node
 	TotalVariation *autodiff.Node
+	Temporal       *autodiff.Node
 }
 
 // Perceptual adds the loss of the pictures y, shape (N, 3, H, W), RGB 0-255,
@@ -129,14 +142,21 @@ func Perceptual(g *autodiff.Graph, vgg *networks.Network, arrays inference.Array
 		return nil, errors.New("losses: no content or style layers")
 	}
 	readers := 1
-	if r.TotalVariation > 0 {
-		readers = 2
+	for _, weight := range []float64{r.TotalVariation, r.Temporal} {
+		if weight > 0 {
+			readers++
+		}
 	}
 	pictures, err := g.Fork(y, readers)
 	if err != nil {
 		return nil, err
 	}
-	features, err := g.Network(vgg, arrays, pictures[0], false, append(Names(r.Content), Names(r.Style)...)...)
+	next := func() *autodiff.Node {
+		n := pictures[0]
+		pictures = pictures[1:]
+		return n
+	}
+	features, err := g.Network(vgg, arrays, next(), false, append(Names(r.Content), Names(r.Style)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -169,13 +189,48 @@ func Perceptual(g *autodiff.Graph, vgg *networks.Network, arrays inference.Array
 		add(n, l.Weight)
 	}
 	if r.TotalVariation > 0 {
-		if t.TotalVariation, err = g.TotalVariation(pictures[1]); err != nil {
+		if t.TotalVariation, err = g.TotalVariation(next()); err != nil {
 			return nil, err
 		}
 		add(t.TotalVariation, r.TotalVariation)
 	}
+	if r.Temporal > 0 {
+		if t.Temporal, err = temporal(g, next(), y, targets); err != nil {
+			return nil, err
+		}
+		add(t.Temporal, r.Temporal)
+	}
 	t.Total, err = g.WeightedSum(nodes, weights)
 	return t, err
+}
+
+// temporal adds the mean over all values of (seen·(y − W(other)))², other being
+// the other picture of the pair and W the move by the flow. Each is the target of
+// the other one: nothing is differentiated through W, so that a network is taught
+// to give a picture what the other one has there, and not to blur what would be
+// moved. y is read again, as a constant.
+func temporal(g *autodiff.Graph, reader, y *autodiff.Node, t Targets) (*autodiff.Node, error) {
+	flow, err := g.Input("flow", t.Flow)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := g.Input("seen", t.Seen)
+	if err != nil {
+		return nil, err
+	}
+	moved, err := g.Warp(y, flow, true)
+	if err != nil {
+		return nil, err
+	}
+	target, err := g.Mask(moved, seen)
+	if err != nil {
+		return nil, err
+	}
+	x, err := g.Mask(reader, seen)
+	if err != nil {
+		return nil, err
+	}
+	return g.MSE(x, target)
 }
 
 // style adds the loss of a style layer, the i-th one, over all regions.

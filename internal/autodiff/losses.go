@@ -29,14 +29,14 @@ func (g *Graph) Gram(x *Node) (*Node, error) {
 	return n, err
 }
 
-// Mask adds the product of each of x's maps with mask, of shape (1, 1, H, W),
-// which is constant.
+// Mask adds the product of each of x's maps with the mask of its image, of shape
+// (N, 1, H, W), which is constant.
 func (g *Graph) Mask(x, mask *Node) (*Node, error) {
 	if g.active[mask] {
 		return nil, errors.New("mask: it depends on a parameter")
 	}
 	s, m := g.shapes[x], g.shapes[mask]
-	if s.N != 1 || m != (kernels.Shape{N: 1, C: 1, H: s.H, W: s.W}) {
+	if m != (kernels.Shape{N: s.N, C: 1, H: s.H, W: s.W}) {
 		return nil, fmt.Errorf("mask: a mask of shape %v for maps of shape %v", m, s)
 	}
 	multiply := func(dst kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
@@ -59,6 +59,14 @@ func (g *Graph) Moments(x *Node) (*Node, error) {
 	}, g.gradient("moments", func(dsrc kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
 		return m.Backward(g.dev, dsrc, in[0], in[1])
 	}, gradAndInput), x)
+}
+
+// Warp adds x with its pixels moved by a flow, as kernels.Device has it. The
+// result is constant: nothing is differentiated through it.
+func (g *Graph) Warp(x, flow *Node, pairs bool) (*Node, error) {
+	return g.unary("warp", g.shapes[x], func(dst kernels.Array, in []kernels.Array) (kernels.Kernel, error) {
+		return g.dev.Warp(dst, in[0], in[1], pairs)
+	}, nil, x, flow)
 }
 
 // MSE adds the mean over all elements of x of (x−target)². target has x's
