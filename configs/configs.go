@@ -28,14 +28,15 @@ import (
 type Config struct {
 	// Name labels the run and the model that it makes.
 	Name string `yaml:"name" json:"name"`
-	// Kind is the kind of training: "johnson", a network for a style, or "adain",
-	// one that takes its style from any picture.
+	// Kind is the kind of training: "johnson", a network for a style, "video", one
+	// that does not flicker, or "adain", one that takes its style from any picture.
 	Kind    string  `yaml:"kind" json:"kind"`
 	Data    Data    `yaml:"data" json:"data"`
 	Style   Style   `yaml:"style" json:"style"`
 	VGG     VGG     `yaml:"vgg" json:"vgg"`
 	Network Network `yaml:"network" json:"network"`
 	Loss    Loss    `yaml:"loss" json:"loss"`
+	Video   Video   `yaml:"video" json:"video"`
 	Train   Train   `yaml:"train" json:"train"`
 }
 
@@ -159,6 +160,22 @@ type Loss struct {
 	TotalVariation float64 `yaml:"total_variation" json:"total_variation"`
 }
 
+// Video says how a network for video is trained: on two views of each photo, whose
+// results are to be the same where they show the same.
+type Video struct {
+	// Weight multiplies the temporal loss: the mean over all values (RGB 0-255) of
+	// the squared difference of a result and the other view's, moved to it.
+	Weight float64 `yaml:"weight" json:"weight"`
+	// Motion is the farthest that a view is shifted in pixels, at most an eighth
+	// of Data.Size.
+	Motion float64 `yaml:"motion" json:"motion"`
+	// Noise is the standard deviation of the noise on the views (RGB 0-255).
+	Noise float64 `yaml:"noise" json:"noise"`
+	// Brightness is the largest share by which one view is brighter than the
+	// other, below 1.
+	Brightness float64 `yaml:"brightness" json:"brightness"`
+}
+
 // Term is the content loss or the style loss: Weight times the sum over layers
 // of the layer's weight times its loss.
 type Term struct {
@@ -261,6 +278,7 @@ func defaultOf(kind string) *Config {
 			Style:          Term{Weight: 1, Layers: Layers{"relu1_2": 5, "relu2_2": 5, "relu3_3": 5, "relu4_3": 5}},
 			TotalVariation: 1e-6,
 		},
+		Video: Video{Weight: 1000, Motion: 8, Noise: 3, Brightness: 0.05},
 		Train: Train{
 			Steps:           40000,
 			Batch:           4,

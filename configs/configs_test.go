@@ -161,12 +161,18 @@ func TestFaultsOfValues(t *testing.T) {
 		{"train: {device: cuda:N}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:N"`},
 		{"train: {device: cuda:-1}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:-1"`},
 		{"train: {device: cuda:65536}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:65536"`},
+		{"kind: film", `kind must be johnson, adain or video, got "film"`},
+		{"video: {noise: 2}", "video.noise has no meaning for kind johnson: remove it, or set kind to video"},
+		{"{kind: video, video: {weight: 0}, data: {dir: p}, style: {image: s}}", "video.weight must be above 0, got 0"},
+		{"{kind: video, video: {motion: 33}, data: {dir: p}, style: {image: s}}", "video.motion must be 0 to 32, an eighth of data.size, got 33"},
+		{"{kind: video, video: {noise: -1}, data: {dir: p}, style: {image: s}}", "video.noise must be at least 0, got -1"},
+		{"{kind: video, video: {brightness: 1}, data: {dir: p}, style: {image: s}}", "video.brightness must be at least 0 and below 1, got 1"},
 		{"train: {deterministic: 1}", "train.deterministic must be true or false, got 1"},
 	} {
 		t.Run(tt.want, func(t *testing.T) {
 			content := tt.content + "\n"
 			for _, section := range []string{"data: {dir: photos}", "style: {image: style.jpg}"} {
-				if name, _, _ := strings.Cut(section, ":"); !strings.HasPrefix(content, name+":") {
+				if name, _, _ := strings.Cut(section, ":"); !strings.HasPrefix(content, name+":") && content[0] != '{' {
 					content += section + "\n"
 				}
 			}
@@ -404,7 +410,7 @@ func TestPresets(t *testing.T) {
 		}
 		assertRoundTrip(t, c)
 	}
-	for _, name := range []string{"johnson", "lengstrom", "parity", "preview", "pytorch-examples"} {
+	for _, name := range []string{"johnson", "lengstrom", "parity", "preview", "pytorch-examples", "video"} {
 		if !names[name] {
 			t.Errorf("preset %s is missing", name)
 			continue

@@ -10,20 +10,22 @@ import (
 const (
 	johnson = "johnson"
 	adain   = "adain"
+	video   = "video"
 )
 
 // kinds lists the kinds of training: the values of the key kind.
-func kinds() []string { return []string{johnson, adain} }
+func kinds() []string { return []string{johnson, adain, video} }
 
 // kindKeys lists the keys and sections that some kinds alone use, and these
 // kinds. All use what is not in it.
 func kindKeys() map[string][]string {
 	return map[string][]string{
-		"style.image":     {johnson},
-		"style.images":    {johnson},
+		"style.image":     {johnson, video},
+		"style.images":    {johnson, video},
 		"style.dir":       {adain},
-		"network":         {johnson},
+		"network":         {johnson, video},
 		"network.encoder": {adain},
+		"video":           {video},
 	}
 }
 

@@ -106,6 +106,7 @@ func (c *Config) check(v *checker) {
 	if c.Kind == adain {
 		v.adain(c)
 	}
+	v.video(c)
 	v.train(c.Train)
 }
 
@@ -298,6 +299,16 @@ func vggLayers() []string {
 		}
 	}
 	return names
+}
+
+func (v *checker) video(c *Config) {
+	w := c.Video
+	if c.Kind == video {
+		v.positive("video.weight", w.Weight)
+		v.number("video.motion", w.Motion, w.Motion >= 0 && w.Motion <= float64(c.Data.Size)/8, fmt.Sprintf("0 to %v, an eighth of data.size", float64(c.Data.Size)/8))
+	}
+	v.notNegative("video.noise", w.Noise)
+	v.number("video.brightness", w.Brightness, w.Brightness >= 0 && w.Brightness < 1, "at least 0 and below 1")
 }
 
 func (v *checker) train(t Train) {

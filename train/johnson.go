@@ -45,14 +45,19 @@ func (k *johnson) openData(json.RawMessage) error { return nil }
 func (k *johnson) next(context.Context) error     { return nil }
 func (k *johnson) state() any                     { return nil }
 
-// build compiles one training step: the style network, VGG-19 on its result,
-// and the losses.
-func (k *johnson) build() (g graph, err error) {
+func (k *johnson) build() (graph, error) {
+	return k.buildStep(k.r.config.Train.Batch, losses.Targets{})
+}
+
+// buildStep compiles one training step on a batch of pictures: the style network,
+// VGG-19 on its result, and the losses. Targets of content and style join those
+// that are given.
+func (k *johnson) buildStep(batch int, targets losses.Targets) (g graph, err error) {
 	if err := k.openStyle(); err != nil {
 		return g, err
 	}
-	targets := losses.Targets{Style: k.styleTargets}
-	owner, err := k.openContent(&targets, k.r.config.Train.Batch)
+	targets.Style = k.styleTargets
+	owner, err := k.openContent(&targets, batch)
 	if err != nil {
 		return g, err
 	}

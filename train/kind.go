@@ -34,7 +34,7 @@ type kind interface {
 	// next waits for what the next step takes beside the photos.
 	next(ctx context.Context) error
 	// upload hands the device a step's inputs: photos, (N, 3, size, size), RGB
-	// 0-255, and what next has taken. Before the first next, when kernels are
+	// 0-255, or what DataOptions derives of them, and what next has taken. Before the first next, when kernels are
 	// bound, any values do in its place.
 	upload(photos []float32) error
 	// launch launches what comes before the graph. A device may record it: it
@@ -57,6 +57,8 @@ func newKind(r *Run) (kind, error) {
 		return &johnson{r: r}, nil
 	case "adain":
 		return &adain{r: r}, nil
+	case "video":
+		return &video{johnson: johnson{r: r}}, nil
 	default:
 		return nil, fmt.Errorf("kind: unknown kind of training %q", name)
 	}
@@ -81,6 +83,7 @@ type lossTerm struct {
 func content(m *Metrics) *float64        { return &m.Content }
 func style(m *Metrics) *float64          { return &m.Style }
 func totalVariation(m *Metrics) *float64 { return &m.TotalVariation }
+func temporal(m *Metrics) *float64       { return &m.Temporal }
 
 // perceptualTerms are those of the perceptual losses.
 func perceptualTerms(r losses.Recipe, t *losses.Terms) []lossTerm {
@@ -93,6 +96,9 @@ func perceptualTerms(r losses.Recipe, t *losses.Terms) []lossTerm {
 	}
 	if t.TotalVariation != nil {
 		terms = append(terms, lossTerm{totalVariation, r.TotalVariation, t.TotalVariation})
+	}
+	if t.Temporal != nil {
+		terms = append(terms, lossTerm{temporal, r.Temporal, t.Temporal})
 	}
 	return terms
 }

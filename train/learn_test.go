@@ -33,7 +33,7 @@ func learns(t *testing.T, precision string) float64 {
 	var peak []int64
 	var r *Run
 	r, err := New(t.Context(), cfg, w.path("run"), Options{Observe: func(m Metrics) {
-		if d := m.Content + m.Style + m.TotalVariation - m.Loss; math.Abs(d) > 1e-9*m.Loss {
+		if d := m.Content + m.Style + m.TotalVariation + m.Temporal - m.Loss; math.Abs(d) > 1e-9*m.Loss {
 			t.Errorf("step %d: the terms add up to %g more than the loss %g", m.Step, d, m.Loss)
 		}
 		loss, peak = append(loss, m.Loss), append(peak, r.Info().PeakBytes)

@@ -93,7 +93,7 @@ func (r *Run) read() (Metrics, error) {
 	for _, t := range r.terms {
 		*t.metric(&m) += t.weight * float64(next(1)[0])
 	}
-	m.Loss = m.Content + m.Style + m.TotalVariation
+	m.Loss = m.Content + m.Style + m.TotalVariation + m.Temporal
 	m.squaredNorm = float64(next(1)[0])
 	for _, l := range r.machine.Statistics() {
 		channels := l.Mean().Shape().C

@@ -277,10 +277,14 @@ type cursorState struct {
 // DataOptions are the options of a configuration's loader.
 func DataOptions(cfg *configs.Config) data.Options {
 	d, t := cfg.Data, cfg.Train
-	return data.Options{
-		Dir: d.Dir, Size: d.Size, Batch: t.Batch, Seed: t.Seed,
+	o := data.Options{
+		Dir: d.Dir, Size: d.Size, Batch: t.Batch, Seed: t.Seed, Values: 3 * d.Size * d.Size,
 		ScaleMin: d.ScaleMin, ScaleMax: d.ScaleMax, Flip: d.Flip, Cache: d.Cache, Workers: d.Workers,
 	}
+	if cfg.Kind == "video" {
+		derivePairs(&o, d.Size, cfg.Video)
+	}
+	return o
 }
 
 func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
@@ -330,7 +334,7 @@ func (r *Run) buildStep() (err error) {
 func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 	// The graph binds its kernels, and makes the gradients' arrays, in its
 	// first run.
-	blank := make([]float32, r.config.Train.Batch*3*r.config.Data.Size*r.config.Data.Size)
+	blank := make([]float32, r.config.Train.Batch*DataOptions(r.config).Values)
 	if err := r.forwardBackward(blank); err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type Metrics struct {
 	Content         float64 `json:"content"`
 	Style           float64 `json:"style"`
 	TotalVariation  float64 `json:"tv"`
+	Temporal        float64 `json:"temporal,omitempty"` // of kind video
 	LearningRate    float64 `json:"lr"`
 	ImagesPerSecond float64 `json:"images_per_second"`
 

@@ -199,6 +199,7 @@ func TestResumeIsExact(t *testing.T) {
 			"train.threads=2", "train.steps=4", "network.architecture=c3s1-16,d32,R32,u16,c3s1-3", "loss.style.layers={relu1_2: 1}",
 		}, []int{2}, nil},
 		{"bf16", []string{"train.precision=bf16"}, []int{4}, nil},
+		{"video", append(everything, "kind=video", "video.motion=3", "data.workers=3"), []int{1, 5, 8, 11}, nil},
 		{"everything", append(everything, "data.workers=3"), []int{1, 5, 8, 11}, nil},
 		{"read late", append(everything, "data.workers=3"), []int{1, 5, 8, 10}, readLate},
 	} {

@@ -119,7 +119,11 @@ func runTraining(cmd *cobra.Command, json bool, open func(train.Options) (*train
 		Version: buildInfo().Version,
 		Warn:    func(err error) { warn(cmd, "%v", err) },
 		Observe: func(m train.Metrics) {
-			bar.Describe(fmt.Sprintf("loss %.4g (content %.3g, style %.3g, tv %.3g), %.1f images/s", m.Loss, m.Content, m.Style, m.TotalVariation, m.ImagesPerSecond))
+			more := ""
+			if m.Temporal > 0 {
+				more = fmt.Sprintf(", temporal %.3g", m.Temporal)
+			}
+			bar.Describe(fmt.Sprintf("loss %.4g (content %.3g, style %.3g, tv %.3g%s), %.1f images/s", m.Loss, m.Content, m.Style, m.TotalVariation, more, m.ImagesPerSecond))
 			_ = bar.Set(m.Step) // a terminal that is gone does not matter
 			if json && printed == nil {
 				printed = printJSON(cmd, m)
