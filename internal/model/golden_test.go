@@ -10,8 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"stylenet/internal/devices"
 	"stylenet/internal/formats"
 	"stylenet/internal/inference"
+	"stylenet/internal/kernels"
 	"stylenet/internal/kernels/reference"
 	"stylenet/internal/networks"
 	"stylenet/internal/testassets"
@@ -21,12 +23,17 @@ import (
 // run is what the model makes of a picture, 3×h×w, by the kernels in plain Go.
 func run(t *testing.T, m *Model, picture []float32, h, w int) []float32 {
 	t.Helper()
+	dev := reference.New(2)
+	defer dev.Close()
+	return runOn(t, dev, m, picture, h, w)
+}
+
+func runOn(t *testing.T, dev kernels.Device, m *Model, picture []float32, h, w int) []float32 {
+	t.Helper()
 	net, err := m.Network.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dev := reference.New(2)
-	defer dev.Close()
 	arrays, err := inference.Upload(dev, net, m.Weights)
 	if err != nil {
 		t.Fatal(err)
@@ -50,12 +57,14 @@ func run(t *testing.T, m *Model, picture []float32, h, w int) []float32 {
 
 const goldenH, goldenW = 24, 28
 
-// goldenPicture is the one of the scripts in testdata.
-func goldenPicture() []float32 {
-	p := make([]float32, 0, 3*goldenH*goldenW)
+func goldenPicture() []float32 { return drawn(goldenH, goldenW) }
+
+// drawn is the picture of the scripts in testdata.
+func drawn(h, w int) []float32 {
+	p := make([]float32, 0, 3*h*w)
 	for c := range 3 {
-		for y := range goldenH {
-			for x := range goldenW {
+		for y := range h {
+			for x := range w {
 				p = append(p, float32((x*9+y*5+c*70+x*y*(c+1)/7)%256))
 			}
 		}
@@ -144,6 +153,48 @@ func TestWave(t *testing.T) {
 		t.Errorf("%g of 255 apart", worst)
 	}
 	t.Logf("%g of 255 apart", worst)
+}
+
+// The published WinML files give what ONNX Runtime makes of them, at the size that
+// they are made for and at others.
+func TestPublishedONNX(t *testing.T) {
+	for _, name := range []string{"candy", "mosaic"} {
+		m, err := Open(testassets.Path(t, "models/"+name+".onnx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden := readGolden(t, "testdata/"+name+".asset")
+		const points, h, w = 3 * 30 * 30, 52, 68
+		worst := apart(t, run(t, m, drawn(h, w), h, w), golden[points:])
+		if !(worst < 1e-2) {
+			t.Errorf("%s: %d×%d: %g of 255 apart", name, w, h, worst)
+		}
+		t.Logf("%s: %d×%d: %g of 255 apart", name, w, h, worst)
+
+		dev, err := devices.Open("auto", devices.Options{Exact: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		if slices.Equal(devices.Names(), []string{"reference"}) {
+			continue // minutes in plain Go
+		}
+		const side = 720
+		whole := runOn(t, dev, m, drawn(side, side), side, side)
+		var some []float32
+		for c := range 3 {
+			for y := 5; y < side; y += 24 {
+				for x := 5; x < side; x += 24 {
+					some = append(some, whole[(c*side+y)*side+x])
+				}
+			}
+		}
+		worst = apart(t, some, golden[:points])
+		if !(worst < 5e-2) {
+			t.Errorf("%s: %d×%d: %g of 255 apart", name, side, side, worst)
+		}
+		t.Logf("%s: %d×%d: %g of 255 apart", name, side, side, worst)
+	}
 }
 
 // A checkpoint opens by any of its names.

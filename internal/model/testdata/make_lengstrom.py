@@ -4,14 +4,15 @@ checkpoints of TensorFlow in both formats and as dumped variables, and what
 TensorFlow makes of a picture with them (.golden: float32, 3 by rows by columns,
 RGB 0-255, not clamped).
 
+lengstrom-wave.asset is that of the published network in
+$STYLENET_ASSETS/models/lengstrom-wave (default ../shared/assets beside the
+repository), which is not in it.
+
 Needs TensorFlow (pip install tensorflow-cpu) and NumPy. Run it in this folder.
-With a folder of dumped variables as its argument it writes golden for those to
-that folder's name + .golden instead.
 """
 import json
 import os
 import shutil
-import sys
 
 import numpy
 import tensorflow as tf
@@ -83,13 +84,6 @@ def read_dump(folder):
     return [values[i] for i in range(len(values))]
 
 
-if len(sys.argv) > 1:
-    net = Net((32, 64, 128), 5, read_dump(sys.argv[1]))
-    with v1.Session() as session:
-        session.run(v1.global_variables_initializer())
-        golden(session, net, sys.argv[2])
-    sys.exit()
-
 net = Net((4, 6, 8), 2)
 # Training also saves the optimiser's variables.
 train = v1.train.AdamOptimizer().minimize(tf.reduce_mean(net.output))
@@ -110,3 +104,12 @@ with v1.Session() as session:
         json.dump(manifest, f, indent=1, sort_keys=True)
 # The graph is large, and nothing reads it.
 os.remove("lengstrom_v2/fns.ckpt.meta")
+
+published = os.environ.get("STYLENET_ASSETS", "../../../../shared/assets") + "/models/lengstrom-wave"
+if not os.path.isdir(published):
+    print(f"{published} is not there: lengstrom-wave.asset stays as it is")
+else:
+    with tf.Graph().as_default(), v1.Session() as session:
+        net = Net((32, 64, 128), 5, read_dump(published))
+        session.run(v1.global_variables_initializer())
+        golden(session, net, "lengstrom-wave.asset")
