@@ -586,7 +586,7 @@ func TestSheet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sheet.W != 8+2*28 || sheet.H != 8+2*44 {
+	if sheet.W != 8+2*28 || sheet.H != 8+10+24+44 {
 		t.Fatalf("size %d×%d", sheet.W, sheet.H)
 	}
 	for _, c := range []struct {
@@ -594,18 +594,19 @@ func TestSheet(t *testing.T) {
 		want [4]float32
 		what string
 	}{
-		{18, 18, [4]float32{255, 0, 0, 1}, "the red picture's centre"},
-		{18, 9, [4]float32{255, 255, 255, 1}, "above the red picture, which is half as high as wide"},
-		{46, 18, [4]float32{0, 0, 0, 1}, "the small picture, not enlarged"},
-		{40, 18, [4]float32{255, 255, 255, 1}, "beside the small picture"},
-		{18, 62, [4]float32{255, 255, 255, 1}, "the empty cell"},
+		{18, 13, [4]float32{255, 0, 0, 1}, "the red picture's centre"},
+		{18, 8, [4]float32{255, 0, 0, 1}, "the top of the red picture, which is as high as its row"},
+		{46, 13, [4]float32{0, 0, 0, 1}, "the small picture, not enlarged"},
+		{40, 13, [4]float32{255, 255, 255, 1}, "beside the small picture"},
+		{46, 9, [4]float32{255, 255, 255, 1}, "above the small picture"},
+		{18, 52, [4]float32{255, 255, 255, 1}, "the empty cell"},
 	} {
 		if got := at(sheet, c.x, c.y); got != c.want {
 			t.Errorf("%s is %v, want %v", c.what, got, c.want)
 		}
 	}
 	ink := 0
-	for y := 28; y < 44; y++ {
+	for y := 18; y < 34; y++ {
 		for x := 8; x < 28; x++ {
 			if at(sheet, x, y)[0] == 0 {
 				ink++

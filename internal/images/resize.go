@@ -24,13 +24,7 @@ func Resize(p *Picture, w, h int) (*Picture, error) {
 	}
 	var r Resampler
 	r.resample(out.planes(), pictureRows{p}, w, h, image.Rect(0, 0, w, h), false, false)
-	for i, a := range out.Alpha {
-		if a > 0 {
-			for c := range 3 {
-				out.Pix[c*w*h+i] = clamp(out.Pix[c*w*h+i] / a)
-			}
-		}
-	}
+	straighten(out.planes()[:3], out.Alpha)
 	return out, nil
 }
 

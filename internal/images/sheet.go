@@ -19,15 +19,16 @@ type Labelled struct {
 	Caption string
 }
 
-const (
-	sheetMargin  = 8  // pixels around every cell
-	captionLines = 16 // pixels for the caption under a cell
-)
+// SheetMargin is the white around every cell of a contact sheet, in pixels.
+const SheetMargin = 8
+
+// captionLines is the height of the caption under a cell, in pixels.
+const captionLines = 16
 
 // Sheet lays pictures out in rows on white, each shrunk to fit cell×cell
-// pixels and centred, with its caption under it. A caption that is too long is
-// cut; letters outside ASCII show as a box. All rows are as wide as the
-// longest.
+// pixels and centred, with its caption under it. A row is as high as its highest
+// picture. A caption that is too long is cut; letters outside ASCII show as a
+// box. All rows are as wide as the longest.
 func Sheet(rows [][]Labelled, cell int) (*Picture, error) {
 	columns := 0
 	for _, row := range rows {
@@ -36,23 +37,49 @@ func Sheet(rows [][]Labelled, cell int) (*Picture, error) {
 	if columns == 0 || cell < 1 {
 		return nil, fmt.Errorf("a contact sheet needs pictures and a cell of at least 1 pixel, not %d pictures a row at %d pixels", columns, cell)
 	}
-	stepX, stepY := cell+sheetMargin, cell+captionLines+sheetMargin
-	sheet := New(sheetMargin+columns*stepX, sheetMargin+len(rows)*stepY)
+	height := SheetMargin
+	high := make([]int, len(rows))
+	for i, row := range rows {
+		high[i] = rowHeight(row, cell)
+		height += high[i] + captionLines + SheetMargin
+	}
+	sheet := New(SheetMargin+columns*(cell+SheetMargin), height)
 	fill(sheet.Pix, 255)
+	y := SheetMargin
 	for i, row := range rows {
 		for j, item := range row {
-			x, y := sheetMargin+j*stepX, sheetMargin+i*stepY
+			x := SheetMargin + j*(cell+SheetMargin)
 			if item.Picture != nil {
 				p, err := FitWithin(item.Picture, cell)
 				if err != nil {
 					return nil, err
 				}
-				paste(sheet, over(p, 255), x+(cell-p.W)/2, y+(cell-p.H)/2)
+				paste(sheet, over(p, 255), x+(cell-p.W)/2, y+(high[i]-p.H)/2)
 			}
-			caption(sheet, item.Caption, x, y+cell, cell)
+			caption(sheet, item.Caption, x, y+high[i], cell)
 		}
+		y += high[i] + captionLines + SheetMargin
 	}
 	return sheet, nil
+}
+
+// rowHeight is the height of a row's highest picture, as it is shown; a row
+// without pictures is as high as a cell.
+func rowHeight(row []Labelled, cell int) int {
+	high := 0
+	for _, item := range row {
+		if p := item.Picture; p != nil {
+			h := p.H
+			if max(p.W, p.H) > cell {
+				_, h = LongSide(p.W, p.H, cell)
+			}
+			high = max(high, h)
+		}
+	}
+	if high == 0 {
+		return cell
+	}
+	return high
 }
 
 // paste copies p, which must fit, to (x, y).
