@@ -12,9 +12,9 @@ import (
 // network can take it.
 type border struct {
 	src        images.Reader
-	w, h       int // of the picture
-	wide, high int // with the border
-	rows       images.Picture
+	w, h       int            // of the picture
+	wide, high int            // with the border
+	rows, out  images.Picture // at hand
 }
 
 // read fills values, (3, to−from, wide), with rows.
@@ -57,56 +57,43 @@ func sized(p *images.Picture, w, h int, alpha bool) *images.Picture {
 	return p
 }
 
-// finisher makes the result's rows of the network's.
+// finisher makes the result of the network's picture, rows of which are written
+// to it: values from 0 to 255.
 type finisher struct {
 	src   images.Reader
 	dst   images.Writer
 	o     Options
 	alpha bool
 
-	out, in images.Picture // rows at hand
+	in images.Picture // rows at hand
 }
 
-// finish takes the rows from ≤ y < to of the network's output, (3, to−from,
-// wide), border included.
-func (f *finisher) finish(b *border, values []float32, from, to int) error {
-	to, n := min(to, b.h), to-from
-	for y := from; y < to; {
-		out := sized(&f.out, b.w, min(chunkRows(b.w), to-y), false)
-		for c := range 3 {
-			plane := out.Plane(c)
-			for i := range out.H {
-				copy(plane[i*b.w:(i+1)*b.w], values[(c*n+y-from+i)*b.wide:])
-			}
-		}
-		if err := f.write(out, y); err != nil {
-			return err
-		}
-		y += out.H
+// Bytes is the memory that the result takes, and what it is made with.
+func (f *finisher) Bytes() int64 {
+	n := f.dst.Bytes()
+	if f.o.Mask != nil {
+		n += f.o.Mask.Bytes()
 	}
-	return nil
+	return n
 }
 
-// write mixes rows of the network's output with the content.
-func (f *finisher) write(out *images.Picture, from int) error {
-	if err := clamp(out.Pix); err != nil {
-		return err
-	}
-	if f.alpha || f.o.KeepColors || f.o.Strength < 1 {
+// WriteRows mixes rows of the network's picture with the content.
+func (f *finisher) WriteRows(out *images.Picture, from int) {
+	if f.alpha || f.o.KeepColors == KeepLuminance || f.o.Strength < 1 || f.o.Mask != nil {
 		content := f.content(out.W, out.H, from)
-		if f.o.KeepColors {
+		if f.o.KeepColors == KeepLuminance {
 			out = images.KeepColors(out, content)
 		}
 		if f.o.Strength < 1 {
 			out = images.Blend(content, out, f.o.Strength)
 		}
-		if err := clamp(out.Pix); err != nil {
-			return err
+		if f.o.Mask != nil {
+			out = images.Mix(content, out, f.o.Mask.Rows(from, out.H))
 		}
+		clamp(out.Pix)
 		out.Alpha = content.Alpha
 	}
 	f.dst.WriteRows(out, from)
-	return nil
 }
 
 // content reads rows of the content.
@@ -129,14 +116,32 @@ func (f *finisher) copy(ctx context.Context) error {
 	return nil
 }
 
-// clamp limits values to 0..255. Not a number would become black, so it is an
-// error instead.
-func clamp(pix []float32) error {
-	if i := slices.IndexFunc(pix, func(v float32) bool { return v != v }); i >= 0 {
-		return errors.New("stylize: the network's output is not a number: its weights are broken or beyond the range of float32")
+// emit writes the rows from ≤ y < to of the network's output, (3, to−from,
+// wide), to dst: without the border, and within 0 to 255.
+func (b *border) emit(dst images.Writer, values []float32, from, to int) error {
+	to, n := min(to, b.h), to-from
+	for y := from; y < to; {
+		out := sized(&b.out, b.w, min(chunkRows(b.w), to-y), false)
+		for c := range 3 {
+			plane := out.Plane(c)
+			for i := range out.H {
+				copy(plane[i*b.w:(i+1)*b.w], values[(c*n+y-from+i)*b.wide:])
+			}
+		}
+		if slices.ContainsFunc(out.Pix, func(v float32) bool { return v != v }) {
+			// It would become black.
+			return errors.New("stylize: the network's output is not a number: its weights are broken or beyond the range of float32")
+		}
+		clamp(out.Pix)
+		dst.WriteRows(out, y)
+		y += out.H
 	}
+	return nil
+}
+
+// clamp limits values to 0..255.
+func clamp(pix []float32) {
 	for i, v := range pix {
 		pix[i] = min(max(v, 0), 255)
 	}
-	return nil
 }

@@ -30,8 +30,16 @@ type Options struct {
 	// Strength mixes the result with the content: 0 gives the content as it
 	// is, 1 the network's output alone.
 	Strength float32
-	// KeepColors gives the result the chroma of the content.
-	KeepColors bool
+	// KeepColors gives the result the colours of the content: KeepLuminance or
+	// KeepMatch; "" takes the network's.
+	KeepColors string
+	// Scale is how large strokes are beside those that the network paints, 1/16
+	// to 16: 2 shows the network the picture at half its size, and enlarges what
+	// it paints. 0 is 1.
+	Scale float64
+	// Mask, unless nil, says where the result is painted: at 1. At 0 it is the
+	// content. It has the size of the picture.
+	Mask *images.Mask
 
 	// Memory is what the process may take in all, in bytes; 0 is
 	// DefaultMemory. A picture whose feature maps do not fit is run by strips,
@@ -47,12 +55,33 @@ type Options struct {
 	Progress func(share float64)
 }
 
+// The ways to keep the content's colours.
+const (
+	// KeepLuminance takes the luminance of the network's picture alone, and each
+	// pixel's chroma from the content (Gatys et al. 2016, arXiv:1606.05897, 5.2).
+	// Colours stay exactly where they were, so that strokes end at them.
+	KeepLuminance = "luminance"
+	// KeepMatch gives the network's colours, as a whole, the mean and the
+	// covariance of the content's (5.1 there): strokes keep colours of their own,
+	// from the content's range. It needs another 8 bytes for each pixel.
+	KeepMatch = "match"
+)
+
+// MaxScale is the largest Scale; the smallest is 1/MaxScale.
+const MaxScale = 16
+
 // DefaultMemory is what the process may take unless it is told otherwise.
 const DefaultMemory = 2 << 30
 
 func (o Options) check() error {
 	if !(o.Strength >= 0 && o.Strength <= 1) { // not a number fails too
 		return fmt.Errorf("stylize: strength %v is not between 0 and 1", o.Strength)
+	}
+	if o.KeepColors != "" && o.KeepColors != KeepLuminance && o.KeepColors != KeepMatch {
+		return fmt.Errorf("stylize: colours are kept by %s or %s, not by %q", KeepLuminance, KeepMatch, o.KeepColors)
+	}
+	if o.Scale != 0 && !(o.Scale >= 1./MaxScale && o.Scale <= MaxScale) {
+		return fmt.Errorf("stylize: scale %v is not between 1/%d and %[2]d", o.Scale, MaxScale)
 	}
 	if o.Memory < 0 {
 		return fmt.Errorf("stylize: a memory of %d bytes", o.Memory)
@@ -152,6 +181,12 @@ func (s *Stylizer) Paint(ctx context.Context, src images.Reader, dst images.Writ
 	if err := o.check(); err != nil {
 		return err
 	}
+	if o.Mask != nil {
+		w, h := src.Size()
+		if mw, mh := o.Mask.Size(); mw != w || mh != h {
+			return fmt.Errorf("stylize: a mask of %d×%d for a picture of %d×%d", mw, mh, w, h)
+		}
+	}
 	if o.Progress == nil {
 		o.Progress = func(float64) {}
 	}
@@ -167,6 +202,14 @@ func (s *Stylizer) Paint(ctx context.Context, src images.Reader, dst images.Writ
 	if s.dev == nil {
 		return errors.New("stylize: the model was closed")
 	}
+	if o.KeepColors == KeepMatch || o.Scale != 0 && o.Scale != 1 {
+		return s.paintStaged(ctx, src, f, o)
+	}
+	return s.run(ctx, src, f, o)
+}
+
+// run writes what the network makes of src, within 0 to 255, to dst.
+func (s *Stylizer) run(ctx context.Context, src images.Reader, dst images.Writer, o Options) error {
 	w, h := src.Size()
 	in := &border{src: src, w: w, h: h, wide: s.side(w), high: s.side(h)}
 	have, full := s.memory(src, dst, o.Memory)
@@ -176,9 +219,9 @@ func (s *Stylizer) Paint(ctx context.Context, src images.Reader, dst images.Writ
 	}
 	whole := maps + 2*4*3*int64(in.high)*int64(in.wide) // values off the device
 	if o.Rows == 0 && whole <= have {
-		return s.paintWhole(ctx, in, f, maps, have-whole)
+		return s.paintWhole(ctx, in, dst, o, maps, have-whole)
 	}
-	err = s.paintStrips(ctx, in, f, have)
+	err = s.paintStrips(ctx, in, dst, o, have)
 	var memory *inference.MemoryError
 	if errors.As(err, &memory) {
 		return &SizeError{w, h, o.Rows, full, err}
@@ -194,7 +237,7 @@ func (s *Stylizer) side(n int) int {
 
 // paintWhole runs the network on the whole picture at once, in maps of that many
 // bytes. Plans for other sizes may go on taking left bytes.
-func (s *Stylizer) paintWhole(ctx context.Context, in *border, f *finisher, maps, left int64) error {
+func (s *Stylizer) paintWhole(ctx context.Context, in *border, dst images.Writer, o Options, maps, left int64) error {
 	pl, err := s.plan(in.high, in.wide, maps, left)
 	if err != nil {
 		return err
@@ -211,16 +254,16 @@ func (s *Stylizer) paintWhole(ctx context.Context, in *border, f *finisher, maps
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	f.o.Progress(1)
-	return f.finish(in, values, 0, in.high)
+	o.Progress(1)
+	return in.emit(dst, values, 0, in.high)
 }
 
 // paintStrips runs the network by strips.
-func (s *Stylizer) paintStrips(ctx context.Context, in *border, f *finisher, have int64) (err error) {
+func (s *Stylizer) paintStrips(ctx context.Context, in *border, dst images.Writer, o Options, have int64) (err error) {
 	if err := s.drop(0); err != nil {
 		return err
 	}
-	strips, err := inference.NewStrips(s.dev, s.net, s.params, in.high, in.wide, inference.Limits{Bytes: have, Rows: f.o.Rows})
+	strips, err := inference.NewStrips(s.dev, s.net, s.params, in.high, in.wide, inference.Limits{Bytes: have, Rows: o.Rows})
 	if err != nil {
 		return err
 	}
@@ -229,8 +272,8 @@ func (s *Stylizer) paintStrips(ctx context.Context, in *border, f *finisher, hav
 		in.read(values, from, to)
 		return nil
 	}
-	write := func(values []float32, from, to int) error { return f.finish(in, values, from, to) }
-	return strips.Run(ctx, read, write, f.o.Progress)
+	write := func(values []float32, from, to int) error { return in.emit(dst, values, from, to) }
+	return strips.Run(ctx, read, write, o.Progress)
 }
 
 // plan returns the plan for a size, a new one unless that size was among the

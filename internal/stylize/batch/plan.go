@@ -147,6 +147,16 @@ func (p *Plan) Check(ctx context.Context) (pictures int, err error) {
 	return pictures, c.unique(ctx, total)
 }
 
+// Apart refuses another file that is to be written, as Check does results: an
+// input, or what would lie among inputs.
+func (p *Plan) Apart(path string) error {
+	c, err := p.newCheck()
+	if err != nil {
+		return err
+	}
+	return c.apart(path)
+}
+
 // check is the state of Check.
 type check struct {
 	plan   *Plan
