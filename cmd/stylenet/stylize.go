@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +24,11 @@ type stylizeOptions struct {
 	noEXIF     bool
 	maxSize    int
 	strength   float32
-	keepColors bool
+	keepColors string
+	styleScale float64
+	mask       string
+	feather    float64
+	sheet      string
 	resume     bool
 	jobs       int
 	memory     byteSize
@@ -52,7 +57,14 @@ Every picture keeps its size, its alpha (JPEG gets it on white), 16 bits a
 sample in PNG and TIFF, its ICC profile, and its EXIF but for the orientation,
 which is applied, and the thumbnail.
 
-With several models each has a result of every picture.
+With several models each has a result of every picture, and --sheet shows them
+side by side.
+
+--keep-colors=luminance paints what is blue in the photo in light and dark blue;
+--keep-colors=match paints with the photo's palette, but where the style puts
+which colour. The latter, and --style-scale, need another 8 bytes of memory for
+each pixel that the model paints, and --mask needs 4; a --style-scale of 0.5 takes
+four times as long. Masks are stretched to the size of the picture.
 
 A folder of results holds a journal, .stylenet-journal. --resume passes over the
 pictures that it says were made of the same inputs with the same settings, also
@@ -76,6 +88,8 @@ also after the process was killed. docs/video.md says more.`,
   stylenet stylize --model starry.safetensors photos -o painted --format webp --quality 80
   stylenet stylize --model a.pth --model b.pth *.jpg -o painted --out-pattern '{model}/{name}.{ext}'
   stylenet stylize --model starry.safetensors clip.mp4 -o painted.mp4 --stabilize
+  stylenet stylize --model a.pth --model b.pth photo.jpg --sheet board.jpg --max-size 800
+  stylenet stylize --model a.pth portrait.jpg -o out.png --mask sky.png --feather 20 --keep-colors
   curl -s https://example.com/photo.jpg | stylenet stylize --model a.pth - -o - --format jpeg > painted.jpg`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
@@ -92,7 +106,12 @@ also after the process was killed. docs/video.md says more.`,
 	flags.BoolVar(&o.noEXIF, "no-exif", false, "leave out the EXIF, which may tell where and by whom a photo was taken")
 	flags.IntVar(&o.maxSize, "max-size", 0, "shrink pictures whose long side has more `pixels` (0: never)")
 	flags.Float32Var(&o.strength, "strength", 1, "how much of the style to show: 0 (the photo) to 1")
-	flags.BoolVar(&o.keepColors, "keep-colors", false, "keep the photo's colours and take the style's brush alone")
+	flags.StringVar(&o.keepColors, "keep-colors", "", "keep the photo's colours: each pixel's, and only the style's `luminance` (what --keep-colors alone means), or match them as a whole")
+	flags.Lookup("keep-colors").NoOptDefVal = stylize.KeepLuminance
+	flags.Float64Var(&o.styleScale, "style-scale", 1, "the strokes' size beside those that the model paints: below 1 for finer ones")
+	flags.StringVar(&o.mask, "mask", "", "paint where this picture is white, and leave the photo where it is black: a `file`, or a folder of files with the pictures' names")
+	flags.Float64Var(&o.feather, "feather", 0, "soften the mask's edges over so many `pixels`")
+	flags.StringVar(&o.sheet, "sheet", "", "write a contact sheet of photos and results to this `file`; -o can be left out then")
 	flags.BoolVar(&o.resume, "resume", false, "pass over pictures that are done, or go on with a clip")
 	flags.IntVar(&o.jobs, "jobs", 3, "how many `pictures` to have in work: one computed, others read and written")
 	flags.Var(&o.memory, "memory", "how much memory the process may take in all")
@@ -103,6 +122,8 @@ also after the process was killed. docs/video.md says more.`,
 	o.video.addFlags(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth", "onnx")
 	completeFiles(cmd, "output", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif", "mp4", "mov", "mkv", "webm")
+	completeFiles(cmd, "sheet", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif")
+	complete(cmd, "keep-colors", stylize.KeepLuminance, stylize.KeepMatch)
 	complete(cmd, "format", lower(images.EncodeFormats())...)
 	return cmd
 }
@@ -119,10 +140,20 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 	switch {
 	case len(o.models) == 0:
 		return usagef(cmd, "no model: name one with --model")
-	case o.output == "":
-		return usagef(cmd, "no output: name a file or folder with -o")
+	case o.output == "" && o.sheet == "":
+		return usagef(cmd, "no output: name a file or folder with -o, or a contact sheet with --sheet")
+	case o.output == "" && (o.resume || o.outPattern != "" || o.format != ""):
+		return usagef(cmd, "--resume, --out-pattern and --format are of results, which need a folder with -o")
 	case !(o.strength >= 0 && o.strength <= 1): // not a number fails too
 		return usagef(cmd, "--strength %v is not between 0 and 1", o.strength)
+	case o.keepColors != "" && o.keepColors != stylize.KeepMatch && o.keepColors != stylize.KeepLuminance:
+		return usagef(cmd, "--keep-colors=%s: give %s or %s", o.keepColors, stylize.KeepLuminance, stylize.KeepMatch)
+	case !(o.styleScale >= 1./stylize.MaxScale && o.styleScale <= stylize.MaxScale):
+		return usagef(cmd, "--style-scale %v is not between 1/%d and %[2]d", o.styleScale, stylize.MaxScale)
+	case !(o.feather >= 0):
+		return usagef(cmd, "--feather %v is negative", o.feather)
+	case o.feather > 0 && o.mask == "":
+		return usagef(cmd, "--feather softens a mask: name one with --mask")
 	case o.maxSize < 0:
 		return usagef(cmd, "--max-size %d is negative", o.maxSize)
 	case o.memory < 1:
@@ -137,6 +168,8 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--json and -o - would both write to standard output")
 	case o.output == stdout && o.format == "":
 		return usagef(cmd, "-o - has no name that tells the format: give one with --format")
+	case o.sheet == stdout:
+		return usagef(cmd, "--sheet - has no name that tells the format: name a file")
 	case o.output == stdout && isTerminal(cmd.OutOrStdout()):
 		return usagef(cmd, "-o - would write a picture to the terminal: send it to a file or a program")
 	}
@@ -163,6 +196,9 @@ func (o *stylizeOptions) plan(cmd *cobra.Command, args []string, brushes []brush
 		if p.Format, err = images.FormatNamed(o.format); err != nil {
 			return nil, usagef(cmd, "--format: %w", err)
 		}
+	}
+	if o.output == "" {
+		return p, nil
 	}
 	several := p.Inputs.Many() || len(brushes) > 1
 	p.Folder = several || o.outPattern != "" || isFolder(o.output)
@@ -222,6 +258,28 @@ func apart(err error) error {
 	return err
 }
 
+// count goes through all pictures, and refuses what cannot be written.
+func (o *stylizeOptions) count(ctx context.Context, p *batch.Plan) (pictures int, err error) {
+	switch o.output {
+	case stdout:
+		return 1, nil
+	default:
+		return p.Check(ctx)
+	case "":
+	}
+	all, err := p.Pictures()
+	if err != nil {
+		return 0, err
+	}
+	for _, err := range all {
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return 0, err
+		}
+		pictures++
+	}
+	return pictures, nil
+}
+
 func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err := o.check(cmd); err != nil {
 		return err
@@ -239,12 +297,16 @@ func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if o.resume && !plan.Folder {
 		return usagef(cmd, "--resume needs a folder of results, but %s is one file", o.output)
 	}
-	pictures := 1
-	if o.output != stdout {
-		if pictures, err = plan.Check(cmd.Context()); err != nil {
-			if cause := cmd.Context().Err(); cause != nil {
-				return fmt.Errorf("no picture was begun: %w", cause)
-			}
+	pictures, err := o.count(cmd.Context(), plan)
+	if cause := cmd.Context().Err(); err != nil && cause != nil {
+		return fmt.Errorf("no picture was begun: %w", cause)
+	}
+	if err != nil {
+		return apart(err)
+	}
+	r := &stylizeRun{o: o, cmd: cmd, plan: plan, pictures: pictures, brushes: brushes}
+	if o.sheet != "" {
+		if r.sheet, err = newMoodBoard(o, plan, pictures); err != nil {
 			return apart(err)
 		}
 	}
@@ -262,7 +324,6 @@ func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	r := &stylizeRun{o: o, cmd: cmd, plan: plan, pictures: pictures, brushes: brushes}
 	if plan.Folder && (plan.Inputs.Many() || o.resume) {
 		if r.journal, err = batch.OpenJournal(o.output); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,21 +87,23 @@ func brushNames(paths []string) []string {
 			parts[i][0] = strings.TrimSuffix(parts[i][0], filepath.Ext(parts[i][0]))
 		}
 	}
-	names := make([]string, len(paths))
-	for depth := 1; ; depth++ {
-		seen, longer, twice := map[string]int{}, false, false
+	names, depth := make([]string, len(paths)), make([]int, len(paths))
+	for {
+		count := map[string]int{}
 		for i, p := range parts {
-			name := ""
-			for _, part := range p[:min(depth, len(p))] {
-				name = strings.TrimSuffix(part+"-"+name, "-")
-			}
-			names[i] = name
-			if seen[name]++; seen[name] > 1 {
-				twice = true
-			}
-			longer = longer || depth < len(p)
+			name := slices.Clone(p[:min(depth[i]+1, len(p))])
+			slices.Reverse(name)
+			names[i] = strings.Join(name, "-")
+			count[names[i]]++
 		}
-		if !twice || !longer {
+		longer := false
+		for i, name := range names {
+			if count[name] > 1 && depth[i]+1 < len(parts[i]) {
+				depth[i]++
+				longer = true
+			}
+		}
+		if !longer {
 			return names
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -27,9 +26,9 @@ import (
 // stylizeReport is the line that --json prints for each result.
 type stylizeReport struct {
 	Input   string  `json:"input"`
-	Model   string  `json:"model,omitempty"` // where there are several
-	Output  string  `json:"output"`
-	Width   int     `json:"width,omitempty"` // pixels
+	Model   string  `json:"model,omitempty"`  // where there are several
+	Output  string  `json:"output,omitempty"` // none where a contact sheet is all
+	Width   int     `json:"width,omitempty"`  // pixels
 	Height  int     `json:"height,omitempty"`
 	Seconds float64 `json:"seconds"` // reading, computing and writing, without waiting
 	Error   string  `json:"error,omitempty"`
@@ -45,6 +44,7 @@ type stylizeRun struct {
 	pictures int // how many there are
 	brushes  []brush
 	journal  *batch.Journal // nil where none is kept
+	sheet    *moodBoard     // nil where none is made
 
 	stdin []byte // what standard input held, where several brushes need it
 
@@ -60,11 +60,12 @@ type stylizeRun struct {
 // stylizeTask is one picture on its way.
 type stylizeTask struct {
 	pic    batch.Picture
-	output string
-	place  int   // among all results
-	weight int64 // bytes
+	output string // "" where a contact sheet is all that is written
+	place  int    // among all results
+	weight int64  // bytes
 
 	src      images.Reader
+	paint    *images.Mask
 	metadata images.Metadata
 	canvas   *images.Canvas
 	spent    time.Duration
@@ -84,6 +85,11 @@ func (r *stylizeRun) all(dev kernels.Device) error {
 					err = &hinted{err, "go on with the same command and --resume"}
 				}
 			}
+			return err
+		}
+	}
+	if r.sheet != nil {
+		if err := r.sheet.save(r.brushes); err != nil {
 			return err
 		}
 	}
@@ -137,7 +143,7 @@ func (o *stylizeOptions) digest(l loaded) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b, err := json.Marshal([]any{painter, o.quality, o.noEXIF, o.maxSize, o.strength, o.keepColors, o.exact, o.precision})
+	b, err := json.Marshal([]any{painter, o.quality, o.noEXIF, o.maxSize, o.strength, o.keepColors, o.styleScale, o.feather, o.exact, o.precision})
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8]), err
 }
@@ -160,8 +166,14 @@ func (r *stylizeRun) tasks(pictures iter.Seq2[batch.Picture, error]) iter.Seq2[*
 				yield(nil, err)
 				return
 			}
-			t := &stylizeTask{pic: pic, output: r.plan.Outputs(pic)[r.index], place: place}
+			t := &stylizeTask{pic: pic, place: place}
 			place++
+			if r.sheet != nil {
+				r.sheet.name(t)
+			}
+			if r.o.output != "" {
+				t.output = r.plan.Outputs(pic)[r.index]
+			}
 			if r.o.resume {
 				done, err := r.isDone(t)
 				if err != nil {
@@ -170,11 +182,18 @@ func (r *stylizeRun) tasks(pictures iter.Seq2[batch.Picture, error]) iter.Seq2[*
 				}
 				if done {
 					r.passed++
-					continue
+					if r.sheet != nil {
+						err = r.sheet.addFiles(t, r.index == 0)
+					}
+					if err == nil {
+						continue
+					}
+					yield(nil, err)
+					return
 				}
 			}
 			if r.jobs() > 1 {
-				t.weight = weigh(pic, r.room())
+				t.weight = r.weigh(pic)
 			}
 			if !yield(t, nil) {
 				return
@@ -189,14 +208,20 @@ func (r *stylizeRun) isDone(t *stylizeTask) (bool, error) {
 	if t.pic.Path == batch.Stdin {
 		return false, nil
 	}
-	e, err := batch.Describe(r.plan.Output, t.output, t.pic.Path, r.settings)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
+	e, err := r.describe(t)
 	if err != nil {
-		return false, err
+		return false, nil // there is no result; and a mask that is missing is missed again when it is needed
 	}
 	return r.journal.Has(e)
+}
+
+// describe makes the journal's entry of a result.
+func (r *stylizeRun) describe(t *stylizeTask) (batch.Entry, error) {
+	settings, err := r.o.maskSettings(r.settings, t.pic)
+	if err != nil {
+		return batch.Entry{}, err
+	}
+	return batch.Describe(r.plan.Output, t.output, t.pic.Path, settings)
 }
 
 // jobs is how many pictures are in work at a time.
@@ -205,19 +230,25 @@ func (r *stylizeRun) jobs() int { return min(r.o.jobs, r.pictures) }
 // room is what pictures in work may take beside the one that is computed.
 func (r *stylizeRun) room() int64 { return int64(r.o.memory) / 6 }
 
-// beside is what is kept free for other pictures while one is computed. It does
-// not depend on which others there are, so that results do not either.
+// beside is what is kept free for other pictures, and the sheet, while one is
+// computed. It does not depend on which others there are, so that results do not
+// either.
 func (r *stylizeRun) beside(t *stylizeTask) int64 {
-	if r.jobs() == 1 {
-		return 0
+	n := int64(0)
+	if r.sheet != nil {
+		n = r.sheet.bytes
 	}
-	return max(0, r.room()-t.weight)
+	if r.jobs() == 1 {
+		return n
+	}
+	return n + max(0, r.room()-t.weight)
 }
 
 // weigh says how many bytes a picture takes from reading to writing: at most, by
 // what the beginning of its file says. One that does not say it weighs heavy,
 // which is more than all may take together; one that will not be read, nothing.
-func weigh(pic batch.Picture, heavy int64) int64 {
+func (r *stylizeRun) weigh(pic batch.Picture) int64 {
+	heavy := r.room()
 	const head, whole = 1 << 16, 1 << 26 // bytes; of TIFF, the end of the file may tell
 	if pic.Path == batch.Stdin {
 		return heavy + 1
@@ -241,9 +272,13 @@ func weigh(pic batch.Picture, heavy int64) int64 {
 			return 0
 		}
 		b = append(b, more...)
-		if _, _, decoded, err := (images.Decoder{}).Header(b); err == nil {
+		if w, h, decoded, err := (images.Decoder{}).Header(b); err == nil {
 			// The file, its pixels, and those of the result.
-			return info.Size() + 2*decoded
+			n := info.Size() + 2*decoded
+			if r.o.mask != "" {
+				n += 4 * int64(w) * int64(h)
+			}
+			return n
 		}
 		if int64(len(b)) == info.Size() {
 			return 0
@@ -268,11 +303,23 @@ func (r *stylizeRun) read(t *stylizeTask) error {
 			return fmt.Errorf("%s: %w", r.input(t), err)
 		}
 	}
-	format, err := r.plan.OutputFormat(t.output)
-	if err != nil {
-		return err
-	}
 	w, h := t.src.Size()
+	if r.o.mask != "" {
+		if t.paint, err = r.o.openMask(t.pic, w, h); err != nil {
+			return err
+		}
+	}
+	if r.sheet != nil && r.index == 0 {
+		if err := r.sheet.addPhoto(t.place, t.src); err != nil {
+			return err
+		}
+	}
+	format := "PNG" // of which nothing is written
+	if t.output != "" {
+		if format, err = r.plan.OutputFormat(t.output); err != nil {
+			return err
+		}
+	}
 	t.canvas, err = images.NewCanvas(w, h, format, images.CanvasOptions{Alpha: !t.src.Opaque(), Depth: src.Depth()})
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.output, err)
@@ -311,16 +358,23 @@ func (r *stylizeRun) input(t *stylizeTask) string {
 	return t.pic.Path
 }
 
+// painting is what the flags ask of all pictures.
+func (o *stylizeOptions) painting() stylize.Options {
+	return stylize.Options{Strength: o.strength, KeepColors: o.keepColors, Scale: o.styleScale, Memory: int64(o.memory), Rows: o.tile}
+}
+
 // compute paints a picture.
 func (r *stylizeRun) compute(t *stylizeTask) error {
-	err := r.painter.Paint(r.cmd.Context(), t.src, t.canvas, stylize.Options{
-		Strength: r.o.strength, KeepColors: r.o.keepColors,
-		Memory: max(1, int64(r.o.memory)-r.beside(t)), Rows: r.o.tile,
-		Progress: func(share float64) { r.bar.at(t.place, share) },
-	})
-	t.src = nil
+	o := r.o.painting()
+	o.Mask, o.Memory = t.paint, max(1, o.Memory-r.beside(t))
+	o.Progress = func(share float64) { r.bar.at(t.place, share) }
+	err := r.painter.Paint(r.cmd.Context(), t.src, t.canvas, o)
+	t.src, t.paint = nil, nil
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.input(t), err)
+	}
+	if r.sheet != nil {
+		return r.sheet.add(t.place, t.canvas)
 	}
 	return nil
 }
@@ -328,7 +382,10 @@ func (r *stylizeRun) compute(t *stylizeTask) error {
 // write encodes a result, and enters it in the journal when it is on the disk.
 func (r *stylizeRun) write(t *stylizeTask) error {
 	save := images.SaveOptions{Quality: r.o.quality, Metadata: t.metadata}
-	if t.output == stdout {
+	switch t.output {
+	case "":
+		return nil
+	case stdout:
 		if err := t.canvas.Encode(r.cmd.OutOrStdout(), save); err != nil {
 			return fmt.Errorf("standard output: %w", err)
 		}
@@ -343,7 +400,7 @@ func (r *stylizeRun) write(t *stylizeTask) error {
 	if r.journal == nil || t.pic.Path == batch.Stdin {
 		return nil
 	}
-	e, err := batch.Describe(r.plan.Output, t.output, t.pic.Path, r.settings)
+	e, err := r.describe(t)
 	if err != nil {
 		return err
 	}
@@ -375,7 +432,7 @@ func (r *stylizeRun) report(t *stylizeTask, err error) error {
 		}
 	}
 	switch {
-	case err == nil && !r.o.json && t.output != stdout:
+	case err == nil && !r.o.json && t.output != stdout && t.output != "":
 		say(r.cmd, "%s: %d×%d in %.1f s", t.output, line.Width, line.Height, line.Seconds)
 	case err != nil && r.pictures*len(r.brushes) > 1:
 		complain(r.cmd.ErrOrStderr(), err)

@@ -20,6 +20,7 @@ import (
 	"stylenet/internal/images"
 	"stylenet/internal/stabilize"
 	"stylenet/internal/stylize"
+	"stylenet/internal/stylize/batch"
 	"stylenet/internal/video"
 )
 
@@ -86,7 +87,7 @@ func (o *stylizeOptions) isVideo(cmd *cobra.Command, args []string) (bool, error
 	case len(args) > 1:
 		return false, usagef(cmd, "give one clip at a time, and not with pictures")
 	}
-	for _, name := range []string{"out-pattern", "format", "no-exif", "jobs"} {
+	for _, name := range []string{"out-pattern", "format", "no-exif", "jobs", "sheet"} {
 		if cmd.Flags().Changed(name) {
 			return false, usagef(cmd, "--%s is for pictures, and %s is a clip", name, args[0])
 		}
@@ -171,7 +172,16 @@ func (o *stylizeOptions) runVideo(cmd *cobra.Command, input string) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	p := &framePainter{o: stylize.Options{Strength: o.strength, KeepColors: o.keepColors, Memory: int64(o.memory), Rows: o.tile}}
+	p := &framePainter{o: o.painting()}
+	if o.mask != "" {
+		clip := batch.Picture{Path: input, Name: filepath.Base(input)}
+		if p.o.Mask, err = o.openMask(clip, w, h); err != nil {
+			return err
+		}
+		if key, err = o.maskSettings(key, clip); err != nil {
+			return err
+		}
+	}
 	if p.painter, err = l.open(dev); err != nil {
 		return err
 	}
