@@ -50,6 +50,9 @@ func TestMain(m *testing.M) {
 //	smaller FILE FILE            the first file has fewer bytes
 //	killed N DIR stylenet ARG... run with a standard input that never ends, until the journal
 //	                             in DIR has N lines, and then kill it
+//	vgg FILE LAYER               a random VGG-19 up to a layer
+//	drawn FILE photo|painting W H
+//	halved KEY                   in the JSON lines that were just printed, a number falls by half
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -60,6 +63,9 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"vgg":    writeVGG,
+			"drawn":  writeScene,
+			"halved": halved,
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)
 				code := 0

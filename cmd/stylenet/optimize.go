@@ -324,10 +324,10 @@ type repaint struct {
 
 func newRepaint(cmd *cobra.Command, cfg *configs.Optimize, output string, quality int, json bool) (*repaint, error) {
 	w := &repaint{cmd: cmd, cfg: cfg, output: output, quality: quality, json: json}
-	if err := w.absolute(); err != nil {
+	if err := w.open(); err != nil { // errors name files as the user does
 		return nil, err
 	}
-	return w, w.open()
+	return w, w.absolute()
 }
 
 func (w *repaint) dir() string { return w.output + stateSuffix }
@@ -383,6 +383,7 @@ func (w *repaint) open() error {
 	for _, s := range c.Styles {
 		o.Styles = append(o.Styles, optimize.Style{
 			Picture: picture(s.Path, "style"), Weight: s.Weight, Mask: picture(s.Mask, "mask of a style"), Region: picture(s.Region, "region"),
+			MaskName: s.Mask, RegionName: s.Region,
 		})
 	}
 	switch o.Noise = c.Start == "noise"; c.Start {

@@ -211,7 +211,7 @@ func (r *Run) regions(dev kernels.Device, s scene) ([]losses.Region, error) {
 		}
 		if part.mask != nil {
 			if region.Masks, err = r.masks(dev, part.mask, s.content.H, s.content.W); err != nil {
-				return nil, fmt.Errorf("a region of the content: %w", err)
+				return nil, fmt.Errorf("region %s: %w", part.name, err)
 			}
 		}
 		regions = append(regions, region)
@@ -228,7 +228,7 @@ func (r *Run) averageGrams(p part) ([][]float32, error) {
 		h, w := style.picture.H, style.picture.W
 		if style.mask != nil {
 			if masks, err = losses.Masks(r.net, r.recipe.Style, style.mask, h, w); err != nil {
-				return nil, fmt.Errorf("the mask of a style: %w", err)
+				return nil, fmt.Errorf("mask %s: %w", style.name, err)
 			}
 		}
 		grams, err := losses.MaskedGramMatrices(r.dev, r.net, r.arrays, style.picture.Pix, h, w, r.recipe.Style, masks)

@@ -62,7 +62,8 @@ type Options struct {
 
 	// Observe is called after each step, Picture every PictureEvery evaluations
 	// and at the end of each scale but the last, and Checkpoint every
-	// CheckpointEvery evaluations. Each may be nil; an interval of 0 is never.
+	// CheckpointEvery evaluations and at the beginning of each scale but the
+	// first. Each may be nil; an interval of 0 is never.
 	Observe         func(Progress)
 	Picture         func(Progress, *images.Picture) error
 	PictureEvery    int
@@ -79,6 +80,8 @@ type Style struct {
 	// everything. Styles of one Region, the same picture, are averaged. Where no
 	// region is, the content stays as it is.
 	Mask, Region *images.Picture
+	// MaskName and RegionName are what errors call them.
+	MaskName, RegionName string
 }
 
 // Scale is a size of the result.
@@ -253,6 +256,9 @@ func (r *Run) scale(ctx context.Context, i int, before, from *State) (_ *images.
 		err = w.restore(from)
 	} else {
 		err = w.begin(before)
+	}
+	if err == nil && before != nil && r.o.Checkpoint != nil && r.o.CheckpointEvery > 0 {
+		err = w.checkpoint()
 	}
 	if err != nil {
 		return nil, nil, err

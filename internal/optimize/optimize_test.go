@@ -423,17 +423,21 @@ func TestScalesAreWarm(t *testing.T) {
 func TestErrors(t *testing.T) {
 	dev, w, base := fixture(t)
 	for want, change := range map[string]func(*Options){
-		"optimize: no content or no style":                                 func(o *Options) { o.Styles = nil },
-		"optimize: no scales":                                              func(o *Options) { o.Scales = nil },
-		`optimize: unknown optimiser "sgd"`:                                func(o *Options) { o.Optimizer = "sgd" },
-		"optimize: a history of 0 steps":                                   func(o *Options) { o.History = 0 },
-		"optimize: a rate of 0":                                            func(o *Options) { o.Optimizer, o.Rate = Adam, 0 },
-		"optimize: styles scaled by 0":                                     func(o *Options) { o.StyleScale = 0 },
-		"optimize: a style without a picture, or of weight -1":             func(o *Options) { o.Styles = []Style{{Picture: o.Content, Weight: -1}} },
-		"optimize: a scale of 0×5 with 1 steps":                            func(o *Options) { o.Scales = []Scale{{0, 5, 1}} },
-		`VGG-19 of no layer "relu9_1"`:                                     func(o *Options) { o.Recipe.Style = []losses.Layer{{Name: "relu9_1", Weight: 1}} },
-		"at 16×16: a region of the content: losses: a region has no":       func(o *Options) { o.Styles = []Style{{Picture: o.Content, Weight: 1, Region: images.New(9, 9)}} },
-		"at 16×16: the mask of a style: losses: a region has no":           func(o *Options) { o.Styles = []Style{{Picture: o.Content, Weight: 1, Mask: images.New(9, 9)}} },
+		"optimize: no content or no style":                     func(o *Options) { o.Styles = nil },
+		"optimize: no scales":                                  func(o *Options) { o.Scales = nil },
+		`optimize: unknown optimiser "sgd"`:                    func(o *Options) { o.Optimizer = "sgd" },
+		"optimize: a history of 0 steps":                       func(o *Options) { o.History = 0 },
+		"optimize: a rate of 0":                                func(o *Options) { o.Optimizer, o.Rate = Adam, 0 },
+		"optimize: styles scaled by 0":                         func(o *Options) { o.StyleScale = 0 },
+		"optimize: a style without a picture, or of weight -1": func(o *Options) { o.Styles = []Style{{Picture: o.Content, Weight: -1}} },
+		"optimize: a scale of 0×5 with 1 steps":                func(o *Options) { o.Scales = []Scale{{0, 5, 1}} },
+		`VGG-19 of no layer "relu9_1"`:                         func(o *Options) { o.Recipe.Style = []losses.Layer{{Name: "relu9_1", Weight: 1}} },
+		"at 16×16: region sky.png: losses: a region has no": func(o *Options) {
+			o.Styles = []Style{{Picture: o.Content, Weight: 1, Region: images.New(9, 9), RegionName: "sky.png"}}
+		},
+		"at 16×16: mask m.png: losses: a region has no": func(o *Options) {
+			o.Styles = []Style{{Picture: o.Content, Weight: 1, Mask: images.New(9, 9), MaskName: "m.png"}}
+		},
 		"step 2 at 16×16: the slope of the loss is NaN: lower the weights": func(o *Options) { o.Recipe.Style = []losses.Layer{{Name: "relu1_1", Weight: 1e300}} },
 	} {
 		o := base

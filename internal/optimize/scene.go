@@ -22,6 +22,7 @@ type scene struct {
 // part is a part of the content and the styles that it takes.
 type part struct {
 	mask   []float32 // (H, W) of the content, 0 to 1; nil is all of it
+	name   string    // of the mask
 	weight float64
 	styles []partStyle
 }
@@ -29,6 +30,7 @@ type part struct {
 type partStyle struct {
 	picture *images.Picture
 	mask    []float32 // (H, W) of the picture
+	name    string    // of the mask
 	share   float64   // of all of the part's; they add up to 1
 }
 
@@ -43,7 +45,7 @@ func (o *Options) scene(w, h int) (s scene, err error) {
 		if at < 0 {
 			at = len(regions)
 			regions = append(regions, style.Region)
-			p := part{weight: 1}
+			p := part{weight: 1, name: style.RegionName}
 			if style.Region != nil {
 				if p.mask, err = maskAt(style.Region, w, h); err != nil {
 					return s, err
@@ -54,7 +56,7 @@ func (o *Options) scene(w, h int) (s scene, err error) {
 		}
 		long := int(math.Round(float64(max(w, h)) * o.StyleScale))
 		sw, sh := images.LongSide(style.Picture.W, style.Picture.H, long)
-		of := partStyle{share: style.Weight}
+		of := partStyle{share: style.Weight, name: style.MaskName}
 		if of.picture, err = images.Resize(style.Picture, sw, sh); err != nil {
 			return s, err
 		}
