@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE stylenet ARG...   run, and want that exit code
 //	model FILE                   a network that exchanges red and blue
+//	anystyle FILE                a network that takes its style from a picture, not trained
 //	run DIR STEP...              a run with such a network at those steps
 //	picture FILE W H [R G B [A]] one colour of 0 to 255 each
 //	size FILE W H                decode a picture and compare its size
@@ -93,6 +94,14 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o777))
 				ts.Check(model.Save(ts.MkAbs(args[0]), m))
+			},
+			"anystyle": func(ts *testscript.TestScript, _ bool, args []string) {
+				design := networks.AdaIN{Encoder: networks.Caffe, Layer: "relu2_1"}
+				net, err := design.Build()
+				ts.Check(err)
+				set, err := net.Init(1)
+				ts.Check(err)
+				ts.Check(model.Save(ts.MkAbs(args[0]), &model.Model{Network: design, Weights: set}))
 			},
 			"run": func(ts *testscript.TestScript, _ bool, args []string) {
 				m, err := exchange()

@@ -34,6 +34,7 @@ type stylizeOptions struct {
 	memory     byteSize
 	tile       int
 	json       bool
+	style      styleOptions
 	video      videoOptions
 	arithmetic
 }
@@ -56,6 +57,12 @@ becomes PNG. - is standard input or output. An input is never overwritten.
 Every picture keeps its size, its alpha (JPEG gets it on white), 16 bits a
 sample in PNG and TIFF, its ICC profile, and its EXIF but for the orientation,
 which is applied, and the thumbnail.
+
+A model of any style (kind adain) takes it from the picture that --style names.
+Those of several are mixed, with the weights of --style-blend, or painted where
+--region, in their order, is white; what no region covers stays as it is.
+--strength is then what share of the features is styled: 0 gives the photo as the
+model's decoder remembers it.
 
 With several models each has a result of every picture, and --sheet shows them
 side by side.
@@ -86,6 +93,7 @@ also after the process was killed. docs/video.md says more.`,
 		Example: `  stylenet stylize --model starry.safetensors photo.jpg -o painted.png
   stylenet stylize --model runs/starry photos -o painted --max-size 1600 --resume
   stylenet stylize --model starry.safetensors photos -o painted --format webp --quality 80
+  stylenet stylize --model adain.safetensors --style a.jpg --style b.jpg --style-blend .7,.3 photo.jpg -o out.png
   stylenet stylize --model a.pth --model b.pth *.jpg -o painted --out-pattern '{model}/{name}.{ext}'
   stylenet stylize --model starry.safetensors clip.mp4 -o painted.mp4 --stabilize
   stylenet stylize --model a.pth --model b.pth photo.jpg --sheet board.jpg --max-size 800
@@ -119,6 +127,7 @@ also after the process was killed. docs/video.md says more.`,
 	flags.BoolVar(&o.json, "json", false, "print a line of JSON for each result")
 	o.addFlags(cmd)
 	addConvention(cmd)
+	o.style.addFlags(cmd)
 	o.video.addFlags(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth", "onnx")
 	completeFiles(cmd, "output", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif", "mp4", "mov", "mkv", "webm")
@@ -172,6 +181,9 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--sheet - has no name that tells the format: name a file")
 	case o.output == stdout && isTerminal(cmd.OutOrStdout()):
 		return usagef(cmd, "-o - would write a picture to the terminal: send it to a file or a program")
+	}
+	if err := o.style.check(cmd); err != nil {
+		return err
 	}
 	return o.arithmetic.check(cmd)
 }

@@ -42,16 +42,22 @@ func (o *stylizeOptions) brushes(*cobra.Command) []brush {
 	var all []brush
 	for i, name := range brushNames(o.models) {
 		path := o.models[i]
-		all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return loadModelBrush(cmd, path) }})
+		all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.loadModelBrush(cmd, path) }})
 	}
 	return all
 }
 
 // loadModelBrush reads a model file or a run.
-func loadModelBrush(cmd *cobra.Command, path string) (loaded, error) {
+func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path string) (loaded, error) {
 	m, err := loadModel(cmd, path)
 	if err != nil {
 		return loaded{}, err
+	}
+	if _, ok := m.AnyStyle(); ok {
+		return o.style.load(path, m, o.strength)
+	}
+	if len(o.style.styles) > 0 {
+		return loaded{}, fmt.Errorf("%s has a style of its own: --style is for a model of kind adain", path)
 	}
 	digest := func() (string, error) {
 		h := sha256.New()

@@ -120,6 +120,9 @@ func Open(dev kernels.Device, m *model.Model) (*Stylizer, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
+	if _, ok := m.AnyStyle(); ok {
+		return nil, errors.New("the model takes its style from a picture, and was given none")
+	}
 	m, err := m.Mix(nil)
 	if err != nil {
 		return nil, err
