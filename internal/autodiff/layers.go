@@ -16,6 +16,12 @@ import (
 // layers whose results are wanted; none means the last one. Each returned
 // node may be read once: Fork it for more.
 func (g *Graph) Network(net *networks.Network, arrays inference.Arrays, x *Node, trainable bool, taps ...string) ([]*Node, error) {
+	return g.Partly(net, arrays, x, func(string) bool { return trainable }, taps...)
+}
+
+// Partly is Network where train tells the parameters, by their names, that are
+// trained. Of a layer both are, the weight and the bias, or none.
+func (g *Graph) Partly(net *networks.Network, arrays inference.Arrays, x *Node, train func(name string) bool, taps ...string) ([]*Node, error) {
 	if len(taps) == 0 {
 		taps = []string{net.Layers[len(net.Layers)-1].Name}
 	}
@@ -28,7 +34,7 @@ func (g *Graph) Network(net *networks.Network, arrays inference.Arrays, x *Node,
 	if err != nil {
 		return nil, err
 	}
-	b := &networkBuilder{g, net, arrays, trainable, map[string]*Node{}}
+	b := &networkBuilder{g, net, arrays, train, map[string]*Node{}}
 	list := steps(net, keep)
 	readers := map[int]int{}
 	for _, k := range keep {
@@ -70,11 +76,14 @@ func (g *Graph) Network(net *networks.Network, arrays inference.Arrays, x *Node,
 
 type networkBuilder struct {
 	*Graph
-	net       *networks.Network
-	arrays    inference.Arrays
-	trainable bool
-	nodes     map[string]*Node
+	net    *networks.Network
+	arrays inference.Arrays
+	train  func(name string) bool
+	nodes  map[string]*Node
 }
+
+// trained tells the layers whose parameters are.
+func (b *networkBuilder) trained(layer string) bool { return b.train(layer + ".weight") }
 
 // param is the node of a parameter, or nil where the layer has none.
 func (b *networkBuilder) param(name string) (*Node, error) {
@@ -82,7 +91,7 @@ func (b *networkBuilder) param(name string) (*Node, error) {
 	if !ok {
 		return nil, nil
 	}
-	return b.leaf(name, a, b.trainable)
+	return b.leaf(name, a, b.train(name))
 }
 
 // withWeights are the inputs of a convolution: x, its weights, and its bias
@@ -103,7 +112,7 @@ func (b *networkBuilder) layer(s step, out kernels.Shape, in []*Node) (*Node, er
 	name := s.layer.Name
 	switch op := s.layer.Op.(type) {
 	case networks.Conv:
-		return b.conv(name, out, in[0], kernels.Conv{Stride: op.Stride, Pad: inference.Border(op.Pad), ReLU: s.relu, Frozen: !b.trainable})
+		return b.conv(name, out, in[0], kernels.Conv{Stride: op.Stride, Pad: inference.Border(op.Pad), ReLU: s.relu, Frozen: !b.trained(name)})
 	case networks.ConvTranspose:
 		return b.convTranspose(name, out, in[0], inference.TransposedConv(op))
 	case networks.Norm:
@@ -278,7 +287,7 @@ func (b *networkBuilder) norm(name string, out kernels.Shape, x *Node, n kernels
 		q, err = b.parameter(s)
 		return p, q, err
 	}
-	if n.Batch && b.trainable {
+	if n.Batch && b.trained(name) {
 		b.statistics = append(b.statistics, Statistics{
 			Name: name, Count: out.N * out.H * out.W, Eps: n.Eps,
 			Mean: func() kernels.Array { return mean.array }, InvStd: func() kernels.Array { return invstd.array },
@@ -307,7 +316,13 @@ func (b *networkBuilder) norm(name string, out kernels.Shape, x *Node, n kernels
 			return nil, err
 		}
 		db, err := b.side("norm backward shift "+name, shape, func() *value { return dbeta }, dx)
-		return gorgonia.Nodes{dx, dg, db}, err
+		grads := gorgonia.Nodes{dx, dg, db}
+		for i, n := range in {
+			if !b.active[n] {
+				grads[i] = nil
+			}
+		}
+		return grads, err
 	}, x, gamma, beta)
 }
 
