@@ -28,8 +28,9 @@ import (
 type Config struct {
 	// Name labels the run and the model that it makes.
 	Name string `yaml:"name" json:"name"`
-	// Kind is the kind of training: "johnson", a network for a style, "video", one
-	// that does not flicker, or "adain", one that takes its style from any picture.
+	// Kind is the kind of training: "johnson", a network for a style,
+	// "multistyle", one for many, "video", one that does not flicker, or "adain",
+	// one that takes its style from any picture.
 	Kind    string  `yaml:"kind" json:"kind"`
 	Data    Data    `yaml:"data" json:"data"`
 	Style   Style   `yaml:"style" json:"style"`
@@ -62,7 +63,8 @@ type Data struct {
 	Cache string `yaml:"cache" json:"cache"`
 }
 
-// Style says which painting's hand is learned: Image, or Images, never both.
+// Style says which painting's hand is learned: Image, or Images, never both. Of
+// Images, kind "johnson" learns the average, and kind "multistyle" each.
 type Style struct {
 	// Image is the path of a single style image.
 	Image string `yaml:"image" json:"image"`
@@ -84,6 +86,10 @@ type StyleImage struct {
 	// Weight is the image's share against the other images, above 0; 1 where
 	// the config does not say.
 	Weight float64 `yaml:"weight" json:"weight"`
+	// Name is the style's, for kind "multistyle" alone: up to 64 letters, digits,
+	// "-" and "_". Images of one name make a style together. Empty means the name
+	// of the file without its extension.
+	Name string `yaml:"name" json:"name,omitempty"`
 }
 
 // Targets returns the style images, given either way, with weights that add up
@@ -147,6 +153,9 @@ type Network struct {
 	// Encoder is the layer of VGG-19 at which the encoder of kind "adain" ends:
 	// "relu2_1", "relu3_1" or "relu4_1".
 	Encoder string `yaml:"encoder" json:"encoder,omitempty"`
+	// From is a model file or a run of kind "multistyle" that styles are added to:
+	// their scales and shifts alone are trained, and the keys above are its own.
+	From string `yaml:"from" json:"from,omitempty"`
 }
 
 // Loss weighs the perceptual losses of Johnson et al. 2016. Every term is a

@@ -73,7 +73,7 @@ func TestFaultsOfForm(t *testing.T) {
 		{"layers as list", minimal + "loss: {style: {layers: [relu1_1]}}\n", "run.yaml:3: loss.style.layers must be a mapping of layers to weights, got a list"},
 		{"layer without weight", minimal + "loss: {style: {layers: {relu1_1: x}}}\n", `run.yaml:3: loss.style.layers.relu1_1 must be a number, got "x"`},
 		{"layer twice", minimal + "loss: {style: {layers: {relu1_1: 1, relu1_1: 2}}}\n", "run.yaml:3: loss.style.layers.relu1_1 is set twice, first on line 3"},
-		{"images as text", "data: {dir: p}\nstyle: {images: a.jpg}\n", `run.yaml:2: style.images must be a list of {path, weight}, got "a.jpg"`},
+		{"images as text", "data: {dir: p}\nstyle: {images: a.jpg}\n", `run.yaml:2: style.images must be a list of {path, weight, name}, got "a.jpg"`},
 		{"images key", "data: {dir: p}\nstyle:\n  images:\n    - path: a.jpg\n    - paht: b.jpg\n", "run.yaml:5: style.images[1].paht is not a known key; did you mean style.images[1].path?"},
 		{"tags", minimal + "name: !!timestamp x\ntrain: {lr: !!float x}\n", "run.yaml:3: name must be text, got x\n" + `run.yaml:4: train.lr must be a number, got x`},
 	} {
@@ -272,7 +272,7 @@ func TestOverrides(t *testing.T) {
 		{"train: {steps: 9}\n", []string{"train.epochs=1"}, func(c *Config) { c.Train.Steps, c.Train.Epochs = 0, 1 }},
 		{"train: {epochs: 0}\n", nil, func(*Config) {}},
 		{"", []string{"style.images=[a.jpg, {path: b.jpg, weight: 3}]"}, func(c *Config) {
-			c.Style.Image, c.Style.Images = "", []StyleImage{{"a.jpg", 1}, {"b.jpg", 3}}
+			c.Style.Image, c.Style.Images = "", []StyleImage{{Path: "a.jpg", Weight: 1}, {Path: "b.jpg", Weight: 3}}
 		}},
 		{"vgg: {random: true}\n", []string{"vgg.weights=w"}, func(c *Config) { c.VGG.Weights = "w" }},
 		{"vgg: {weights: w}\n", []string{"vgg.random=true"}, func(c *Config) { c.VGG.Random = true }},
@@ -449,7 +449,7 @@ func TestRecipes(t *testing.T) {
 			want := *got
 			want.Data.Size, want.Train.Steps, want.Train.Epochs = tt.size, tt.steps, tt.epochs
 			want.Loss = Loss{tt.content, tt.style, tt.tv}
-			want.Network = Network{"c9s1-32,d64,d128,R128,R128,R128,R128,R128,u64,u32,c9s1-3", tt.padding, "instance", tt.up, tt.head, 150, 127.5, "relu4_1"}
+			want.Network = Network{"c9s1-32,d64,d128,R128,R128,R128,R128,R128,u64,u32,c9s1-3", tt.padding, "instance", tt.up, tt.head, 150, 127.5, "relu4_1", ""}
 			want.Train.Batch, want.Train.LR, want.Train.Schedule, want.Train.ClipNorm = 4, 1e-3, "constant", 0
 			want.Train.Beta1, want.Train.Beta2, want.Train.Eps = 0.9, 0.999, 1e-8
 			if diff := cmp.Diff(&want, got); diff != "" {
@@ -475,11 +475,11 @@ func TestStarter(t *testing.T) {
 }
 
 func TestTargets(t *testing.T) {
-	if diff := cmp.Diff([]StyleImage{{"a", 1}}, Style{Image: "a"}.Targets()); diff != "" {
+	if diff := cmp.Diff([]StyleImage{{Path: "a", Weight: 1}}, Style{Image: "a"}.Targets()); diff != "" {
 		t.Error(diff)
 	}
-	s := Style{Images: []StyleImage{{"a", 1}, {"b", 3}}, Size: 255, Scale: 1.5}
-	if diff := cmp.Diff([]StyleImage{{"a", .25}, {"b", .75}}, s.Targets()); diff != "" {
+	s := Style{Images: []StyleImage{{Path: "a", Weight: 1}, {Path: "b", Weight: 3}}, Size: 255, Scale: 1.5}
+	if diff := cmp.Diff([]StyleImage{{Path: "a", Weight: .25}, {Path: "b", Weight: .75}}, s.Targets()); diff != "" {
 		t.Error(diff)
 	}
 	if s.Images[1].Weight != 3 {

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -191,6 +192,8 @@ func (d *decoder) images(n *yaml.Node, v reflect.Value, path string) bool {
 	if n.Kind != yaml.SequenceNode {
 		return false
 	}
+	// A list replaces that of the layer below, with all of its places.
+	maps.DeleteFunc(d.places, func(key string, _ place) bool { return strings.HasPrefix(key, path+"[") })
 	images := reflect.Zero(v.Type())
 	for i, item := range n.Content {
 		key := fmt.Sprintf("%s[%d]", path, i)

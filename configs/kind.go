@@ -8,22 +8,24 @@ import (
 
 // The kinds of training; johnson is that of a config that names none.
 const (
-	johnson = "johnson"
-	adain   = "adain"
-	video   = "video"
+	johnson    = "johnson"
+	multistyle = "multistyle"
+	adain      = "adain"
+	video      = "video"
 )
 
 // kinds lists the kinds of training: the values of the key kind.
-func kinds() []string { return []string{johnson, adain, video} }
+func kinds() []string { return []string{johnson, multistyle, adain, video} }
 
 // kindKeys lists the keys and sections that some kinds alone use, and these
 // kinds. All use what is not in it.
 func kindKeys() map[string][]string {
 	return map[string][]string{
 		"style.image":     {johnson, video},
-		"style.images":    {johnson, video},
+		"style.images":    {johnson, multistyle, video},
 		"style.dir":       {adain},
-		"network":         {johnson, video},
+		"network":         {johnson, multistyle, video},
+		"network.from":    {multistyle},
 		"network.encoder": {adain},
 		"video":           {video},
 	}

@@ -102,6 +102,9 @@ func (c *Config) check(v *checker) {
 	v.style(c)
 	v.vgg(c.VGG)
 	v.network(c.Network)
+	if c.Kind == multistyle && c.Network.Norm == "batch" {
+		v.fail("network.norm", "must be instance for kind %s, whose styles are scales and shifts of instance norms", multistyle)
+	}
 	v.loss(c.Loss)
 	if c.Kind == adain {
 		v.adain(c)
@@ -142,6 +145,8 @@ func (v *checker) style(c *Config) {
 		if s.Dir == "" {
 			v.fail("style.dir", "is missing: name the folder of pictures to learn styles from")
 		}
+	case c.Kind == multistyle:
+		v.styles(s)
 	case s.Image == "" && len(s.Images) == 0:
 		if _, ok := v.at("style.images"); ok { // else it is there, but mistyped
 			v.fail("style.image", "is missing: name the painting to learn from")
@@ -155,6 +160,9 @@ func (v *checker) style(c *Config) {
 			v.fail(key+".path", "is missing: name an image file")
 		}
 		v.text(key+".path", im.Path)
+		if im.Name != "" && c.Kind != multistyle {
+			v.fail(key+".name", "has no meaning for kind %s, which learns the average of all images: remove it, or set kind to %s", c.Kind, multistyle)
+		}
 		v.positive(key+".weight", im.Weight)
 	}
 	if v.atLeast("style.size", s.Size, minSize) && v.positive("style.scale", s.Scale) && s.LongSide() < minSize {
