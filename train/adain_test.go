@@ -100,8 +100,11 @@ func TestAdaINResumeIsExact(t *testing.T) {
 	}
 	previews, err := filepath.Glob(filepath.Join(dir, "previews", "*"))
 	check(t, err)
-	if len(previews) != 2 || filepath.Base(previews[0]) != "step-00000006-0.png" || filepath.Base(previews[1]) != "step-00000006-1.png" {
-		t.Errorf("previews %v", previews)
+	if len(previews) != 1 || filepath.Base(previews[0]) != "step-00000006.png" {
+		t.Fatalf("previews %v", previews)
+	}
+	if p, err := images.Open(previews[0]); err != nil || p.W != 8+3*(previewSide/2+8) { // the photo in two styles, beside it
+		t.Errorf("a sheet of %d×%d, %v", p.W, p.H, err)
 	}
 }
 

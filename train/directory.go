@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"stylenet/data"
 	"stylenet/internal/atomicfile"
@@ -191,7 +192,7 @@ func (r *Run) openPreview() error {
 const previewSide = 512
 
 // preview stylizes the preview photo with the samples of the step at hand, which
-// a stop lets finish.
+// a stop lets finish. Several samples become one sheet, beside the photo.
 func (r *Run) preview() error {
 	if _, err := r.weights(); err != nil {
 		return err
@@ -200,37 +201,44 @@ func (r *Run) preview() error {
 	if err != nil {
 		return fmt.Errorf("preview: %w", err)
 	}
-	dir := filepath.Join(r.dir, "previews")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	cells := []images.Labelled{{Picture: r.previewPicture, Caption: "photo"}}
+	for _, s := range samples {
+		p, err := r.previewSample(s)
+		if err != nil {
+			return fmt.Errorf("preview: %w", err)
+		}
+		cells = append(cells, images.Labelled{Picture: p, Caption: s.name})
+	}
+	picture := cells[len(cells)-1].Picture
+	if len(samples) > 1 {
+		rows := slices.Collect(slices.Chunk(cells, previewColumns))
+		if picture, err = images.Sheet(rows, previewSide/2); err != nil {
+			return fmt.Errorf("preview: %w", err)
+		}
+	}
+	path := filepath.Join(r.dir, "previews", fmt.Sprintf("step-%08d.png", r.step))
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	for _, s := range samples {
-		name := fmt.Sprintf("step-%08d", r.step)
-		if s.name != "" {
-			name += "-" + s.name
-		}
-		path := filepath.Join(dir, name+".png")
-		if err := r.previewSample(path, s); err != nil {
-			return err
-		}
-		if r.options.Preview != nil {
-			r.options.Preview(path)
-		}
+	if err := images.Save(path, picture, images.SaveOptions{}); err != nil {
+		return err
+	}
+	if r.options.Preview != nil {
+		r.options.Preview(path)
 	}
 	return nil
 }
 
-func (r *Run) previewSample(path string, of sample) (err error) {
+// previewColumns is how many pictures stand beside each other on a sheet.
+const previewColumns = 4
+
+func (r *Run) previewSample(of sample) (p *images.Picture, err error) {
 	s, err := stylize.Open(r.dev, of.model)
 	if err != nil {
-		return fmt.Errorf("preview: %w", err)
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	p, err := s.Picture(context.Background(), r.previewPicture, stylize.Options{Strength: 1})
-	if err != nil {
-		return fmt.Errorf("preview: %w", err)
-	}
-	return images.Save(path, p, images.SaveOptions{})
+	return s.Picture(context.Background(), r.previewPicture, stylize.Options{Strength: 1})
 }
 
 // trimEvaluations drops the evaluations of steps after the checkpoint.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"stylenet/configs"
 	"stylenet/internal/autodiff"
 	"stylenet/internal/images"
 	"stylenet/internal/inference"
@@ -25,16 +26,19 @@ type johnson struct {
 	targets      *inference.Plan // VGG-19 on the batch, up to the deepest content layer; nil without content layers
 }
 
-func (k *johnson) design() (_ networks.Design, err error) {
+func (k *johnson) design() (networks.Design, error) { return k.plain() }
+
+// plain builds the network that the configuration describes.
+func (k *johnson) plain() (design networks.Johnson, err error) {
 	n := k.r.config.Network
-	design := networks.Johnson{Architecture: n.Architecture, Padding: n.Padding, Norm: n.Norm, Upsample: n.Upsample, Output: n.Output}
+	design = networks.Johnson{Architecture: n.Architecture, Padding: n.Padding, Norm: n.Norm, Upsample: n.Upsample, Output: n.Output}
 	if n.Output == "tanh" {
 		design.OutputScale, design.OutputOffset = float32(n.OutputScale), float32(n.OutputOffset)
 	}
 	if k.net, err = design.Build(); err != nil {
-		return nil, fmt.Errorf("network.%w", err)
+		err = fmt.Errorf("network.%w", err)
 	}
-	return design, nil
+	return design, err
 }
 
 func (k *johnson) initial(net *networks.Network) (*weights.Set, error) {
@@ -56,12 +60,22 @@ func (k *johnson) buildStep(batch int, targets losses.Targets) (g graph, err err
 	if err := k.openStyle(); err != nil {
 		return g, err
 	}
-	targets.Style = k.styleTargets
-	owner, err := k.openContent(&targets, batch)
+	arrays, err := inference.Upload(k.r.dev, k.net, k.r.model.Weights)
 	if err != nil {
 		return g, err
 	}
-	arrays, err := inference.Upload(k.r.dev, k.net, k.r.model.Weights)
+	if g, err = k.compile(batch, targets, arrays, func(string) bool { return true }); err != nil {
+		return g, err
+	}
+	g.names, g.params = trainable(k.net, arrays)
+	return g, nil
+}
+
+// compile makes the graph of a step of the network with these parameters, of
+// which train tells those that are trained. The style is that of styleTargets.
+func (k *johnson) compile(batch int, targets losses.Targets, arrays inference.Arrays, train func(name string) bool) (g graph, err error) {
+	targets.Style = k.styleTargets
+	owner, err := k.openContent(&targets, batch)
 	if err != nil {
 		return g, err
 	}
@@ -73,7 +87,7 @@ func (k *johnson) buildStep(batch int, targets losses.Targets) (g graph, err err
 	if err != nil {
 		return g, err
 	}
-	y, err := a.Network(k.net, arrays, x, true)
+	y, err := a.Partly(k.net, arrays, x, train)
 	if err != nil {
 		return g, fmt.Errorf("the style network at data.size %d: %w", k.r.config.Data.Size, err)
 	}
@@ -82,7 +96,6 @@ func (k *johnson) buildStep(batch int, targets losses.Targets) (g graph, err err
 		return g, err
 	}
 	g.terms = perceptualTerms(k.r.recipe, terms)
-	g.names, g.params = trainable(k.net, arrays)
 	g.machine, err = a.Compile(terms.Total)
 	return g, err
 }
@@ -115,24 +128,39 @@ func (k *johnson) openContent(targets *losses.Targets, batch int) (owner kernels
 	return k.targets.Device(), nil
 }
 
-// openStyle uploads the Gram matrices of the style images, averaged with the
-// images' weights: the loss against the average differs from the average of
-// the losses by a constant alone.
+// openStyle uploads the Gram matrices of the style images.
 func (k *johnson) openStyle() error {
-	r := k.r
+	grams, err := k.r.styleGrams(k.r.config.Style.Targets())
+	if err != nil {
+		return err
+	}
+	for _, gram := range grams {
+		a, err := k.r.newMatrix(gram)
+		if err != nil {
+			return err
+		}
+		k.styleTargets = append(k.styleTargets, a)
+	}
+	return nil
+}
+
+// styleGrams are the Gram matrices of images at the style layers, averaged with
+// the images' weights, which add up to 1: the loss against the average differs
+// from the average of the losses by a constant alone.
+func (r *Run) styleGrams(of []configs.StyleImage) ([][]float32, error) {
 	var means [][]float32
-	for _, s := range r.config.Style.Targets() {
+	for _, s := range of {
 		p, err := images.Open(s.Path)
 		if err != nil {
-			return fmt.Errorf("style image: %w", err)
+			return nil, fmt.Errorf("style image: %w", err)
 		}
 		w, h := images.LongSide(p.W, p.H, r.config.Style.LongSide())
 		if p, err = images.Resize(p, w, h); err != nil {
-			return fmt.Errorf("style image %s: %w", s.Path, err)
+			return nil, fmt.Errorf("style image %s: %w", s.Path, err)
 		}
 		grams, err := losses.GramMatrices(r.dev, r.lossNet, r.lossArrays, p.Pix, p.H, p.W, r.recipe.Style)
 		if err != nil {
-			return fmt.Errorf("style image %s at %d×%d: %w", s.Path, w, h, err)
+			return nil, fmt.Errorf("style image %s at %d×%d: %w", s.Path, w, h, err)
 		}
 		if means == nil {
 			means = make([][]float32, len(grams))
@@ -146,15 +174,13 @@ func (k *johnson) openStyle() error {
 			}
 		}
 	}
-	for _, mean := range means {
-		c := int(math.Round(math.Sqrt(float64(len(mean)))))
-		a, err := inference.NewParameter(r.dev, []int{1, 1, c, c}, mean)
-		if err != nil {
-			return err
-		}
-		k.styleTargets = append(k.styleTargets, a)
-	}
-	return nil
+	return means, nil
+}
+
+// newMatrix uploads a Gram matrix.
+func (r *Run) newMatrix(values []float32) (kernels.Array, error) {
+	c := int(math.Round(math.Sqrt(float64(len(values)))))
+	return inference.NewParameter(r.dev, []int{1, 1, c, c}, values)
 }
 
 func (k *johnson) upload(photos []float32) error { return k.r.machine.Device().Upload(k.x, photos) }

@@ -55,6 +55,8 @@ func newKind(r *Run) (kind, error) {
 	switch name := r.config.Kind; name {
 	case "johnson":
 		return &johnson{r: r}, nil
+	case "multistyle":
+		return &multistyle{johnson: johnson{r: r}}, nil
 	case "adain":
 		return &adain{r: r}, nil
 	case "video":
@@ -70,6 +72,38 @@ type graph struct {
 	terms   []lossTerm
 	names   []string        // of the trained parameters, as the model names them
 	params  []kernels.Array // these on the device, in the order in which the graph has them
+	turns   *turns          // nil where a step trains all of them
+}
+
+// turns has groups of parameters that stand for the same ones of the graph take
+// turns: a step trains one group beside what every step trains. Each group has
+// an Adam of its own, that runs in its turn alone and counts its own steps. With
+// one Adam for all, old momentum would go on moving a group in the steps of
+// others, and a mean square that falls in these would make its own steps too
+// large.
+type turns struct {
+	names     []string // of the groups
+	groups    []int    // of each parameter, or everyStep
+	gradients []int    // the index of each parameter's gradient in the graph
+	// of is the group of a step, and how often its turn has come by then, this
+	// step included.
+	of func(step int) (group, count int)
+}
+
+// everyStep is the group of parameters that every step trains.
+const everyStep = -1
+
+// group lists the parameters of a group, and the indices of their gradients.
+// Without turns all are in everyStep.
+func (g *graph) group(group int) (params, gradients []int) {
+	for i := range g.params {
+		if g.turns == nil {
+			params, gradients = append(params, i), append(gradients, i)
+		} else if g.turns.groups[i] == group {
+			params, gradients = append(params, i), append(gradients, g.turns.gradients[i])
+		}
+	}
+	return params, gradients
 }
 
 // lossTerm is a number that is read of each step: a part of one of its metrics.
@@ -106,7 +140,7 @@ func perceptualTerms(r losses.Recipe, t *losses.Terms) []lossTerm {
 // sample is a network of pictures that training has come to: the model itself,
 // or one that is made of it for a style.
 type sample struct {
-	name  string // of the style, for files; "" where there is one sample
+	name  string // of the style; "" where there is one sample
 	model *model.Model
 	// meter makes what measures the sample's results, of h×w pixels.
 	meter func(dev kernels.Device, h, w int) (meter, error)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"stylenet/configs"
@@ -60,6 +61,7 @@ type Run struct {
 	recipe  losses.Recipe
 	kind    kind
 	model   *model.Model
+	from    *checkpoint.Snapshot // that the run goes on from, while it is opened; nil for one that begins
 	loader  *data.Loader
 	source  Source // the loader, or what stands before it
 
@@ -72,8 +74,8 @@ type Run struct {
 	since          time.Time      // the end of the step that was read last
 	norm           kernels.Kernel // of all gradients, into squaredNorm
 	squaredNorm    kernels.Array
-	adam           kernels.Kernel
-	adamSettings   kernels.Adam
+	adam           adam    // of what every step trains
+	turnAdam       []*adam // of what takes turns, by group
 	running        runningStats
 	metrics        *os.File
 	step, steps    int
@@ -144,7 +146,7 @@ func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, er
 func absolute(cfg *configs.Config) (*configs.Config, error) {
 	c := *cfg
 	c.Style.Images = append([]configs.StyleImage(nil), c.Style.Images...)
-	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Style.Image, &c.Style.Dir, &c.VGG.Weights, &c.Train.PreviewImage}
+	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Style.Image, &c.Style.Dir, &c.VGG.Weights, &c.Train.PreviewImage, &c.Network.From}
 	for i := range c.Style.Images {
 		paths = append(paths, &c.Style.Images[i].Path)
 	}
@@ -167,7 +169,7 @@ func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from 
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	r := &Run{config: cfg, options: o, dir: dir}
+	r := &Run{config: cfg, options: o, dir: dir, from: from}
 	if r.unlock, err = checkpoint.Lock(dir); err != nil {
 		return nil, err
 	}
@@ -203,6 +205,7 @@ func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from 
 			return nil, err
 		}
 	}
+	r.from = nil
 	return r, nil
 }
 
@@ -330,7 +333,7 @@ func (r *Run) buildStep() (err error) {
 	return err
 }
 
-// openOptimizer binds Adam over all trainable parameters.
+// openOptimizer binds Adam over all trained parameters.
 func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 	// The graph binds its kernels, and makes the gradients' arrays, in its
 	// first run.
@@ -354,7 +357,6 @@ func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 		}
 		return a, r.dev.Upload(a, values)
 	}
-	var grads []kernels.Array
 	for i, name := range r.names {
 		m, err := moment("m.", name, r.params[i])
 		if err != nil {
@@ -364,18 +366,26 @@ func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 		if err != nil {
 			return err
 		}
-		r.m, r.v, grads = append(r.m, m), append(r.v, v), append(grads, r.machine.Gradient(i))
+		r.m, r.v = append(r.m, m), append(r.v, v)
 	}
 	var err error
 	if r.squaredNorm, err = dev.NewParameter(kernels.Scalar()); err != nil {
 		return err
 	}
-	if r.norm, err = dev.SquaredNorm(r.squaredNorm, grads); err != nil {
+	r.adam.settings = r.newAdam()
+	if r.adam.run, err = r.bindAdam(everyStep, &r.adam.settings); err != nil {
 		return err
 	}
-	t := r.config.Train
-	r.adamSettings = kernels.Adam{Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, ClipNorm: t.ClipNorm}
-	if r.adam, err = dev.Adam(r.params, grads, r.m, r.v, r.squaredNorm, &r.adamSettings); err != nil {
+	if r.turns != nil {
+		for group := range r.turns.names {
+			a := &adam{settings: r.newAdam()}
+			if a.run, err = r.bindAdam(group, &a.settings); err != nil {
+				return err
+			}
+			r.turnAdam = append(r.turnAdam, a)
+		}
+	}
+	if r.norm, err = dev.SquaredNorm(r.squaredNorm, r.gradients()); err != nil {
 		return err
 	}
 	r.running = runningStats{r.model.Weights}
@@ -394,6 +404,44 @@ func (r *Run) openOptimizer(from *checkpoint.Snapshot) error {
 	return dev.Sync()
 }
 
+// adam is a bound optimiser; its settings are read as it is launched.
+type adam struct {
+	settings kernels.Adam
+	run      kernels.Kernel // nil where it has no parameters
+}
+
+func (r *Run) newAdam() kernels.Adam {
+	t := r.config.Train
+	return kernels.Adam{Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, ClipNorm: t.ClipNorm}
+}
+
+// bindAdam binds the optimiser of a group of parameters.
+func (r *Run) bindAdam(group int, h *kernels.Adam) (kernels.Kernel, error) {
+	of, gradients := r.group(group)
+	var params, grads, m, v []kernels.Array
+	for k, i := range of {
+		params, m, v = append(params, r.params[i]), append(m, r.m[i]), append(v, r.v[i])
+		grads = append(grads, r.machine.Gradient(gradients[k]))
+	}
+	if len(params) == 0 {
+		return nil, nil
+	}
+	return r.machine.Device().Adam(params, grads, m, v, r.squaredNorm, h)
+}
+
+// gradients lists the arrays of all of the graph's gradients.
+func (r *Run) gradients() []kernels.Array {
+	n := len(r.params)
+	if r.turns != nil {
+		n = slices.Max(r.turns.gradients) + 1
+	}
+	grads := make([]kernels.Array, n)
+	for i := range grads {
+		grads[i] = r.machine.Gradient(i)
+	}
+	return grads
+}
+
 // next takes a batch of photos, and what the kind of training adds to it.
 func (r *Run) next(ctx context.Context) (*data.Batch, error) {
 	batch, err := r.source.Next(ctx)
@@ -410,12 +458,20 @@ func (r *Run) next(ctx context.Context) (*data.Batch, error) {
 // launch launches a step on a batch, and behind it the copy of what read takes.
 func (r *Run) launch(pixels []float32) error {
 	step := r.step + 1
-	r.adamSettings.Step, r.adamSettings.LR = step, learningRate(r.config.Train, step, r.steps)
+	m := Metrics{Step: step, LearningRate: learningRate(r.config.Train, step, r.steps)}
+	r.adam.settings.Step, r.adam.settings.LR = step, m.LearningRate
 	if err := r.forwardBackward(pixels); err != nil {
 		return err
 	}
+	if r.turns != nil {
+		group, count := r.turns.of(step)
+		m.StyleName = r.turns.names[group]
+		a := r.turnAdam[group]
+		a.settings.Step, a.settings.LR = count, m.LearningRate
+		a.run()
+	}
 	r.readings.start()
-	r.launched = append(r.launched, Metrics{Step: step, LearningRate: r.adamSettings.LR})
+	r.launched = append(r.launched, m)
 	r.step = step
 	return nil
 }
@@ -438,9 +494,12 @@ func (r *Run) pass() error {
 	if err := r.machine.Step(); err != nil {
 		return err
 	}
-	if r.adam != nil {
-		r.norm()
-		r.adam()
+	if r.norm == nil {
+		return nil
+	}
+	r.norm()
+	if r.adam.run != nil {
+		r.adam.run()
 	}
 	return nil
 }

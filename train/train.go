@@ -31,6 +31,7 @@ type Metrics struct {
 	TotalVariation  float64 `json:"tv"`
 	Temporal        float64 `json:"temporal,omitempty"` // of kind video
 	LearningRate    float64 `json:"lr"`
+	StyleName       string  `json:"style_name,omitempty"` // that the step trained, where styles take turns
 	ImagesPerSecond float64 `json:"images_per_second"`
 
 	squaredNorm float64 // of the gradients

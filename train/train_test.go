@@ -96,6 +96,13 @@ var everything = []string{
 	"data.flip=true", "data.scale_min=1", "data.scale_max=1.5",
 }
 
+// twoStyles has a network learn two styles, of which one is drawn here.
+func (w world) twoStyles(t *testing.T) []string {
+	t.Helper()
+	w.draw(t, "other.png", 5)
+	return []string{"kind=multistyle", "style.image=", fmt.Sprintf("style.images=[{name: a, path: %q}, {name: b, path: %q}]", w.path("style.png"), w.path("other.png"))}
+}
+
 func trainAll(t *testing.T, cfg *configs.Config, dir string) *Run {
 	t.Helper()
 	r, err := New(t.Context(), cfg, dir, Options{})
@@ -200,6 +207,7 @@ func TestResumeIsExact(t *testing.T) {
 		}, []int{2}, nil},
 		{"bf16", []string{"train.precision=bf16"}, []int{4}, nil},
 		{"video", append(everything, "kind=video", "video.motion=3", "data.workers=3"), []int{1, 5, 8, 11}, nil},
+		{"many styles", w.twoStyles(t), []int{3, 6}, nil},
 		{"everything", append(everything, "data.workers=3"), []int{1, 5, 8, 11}, nil},
 		{"read late", append(everything, "data.workers=3"), []int{1, 5, 8, 10}, readLate},
 	} {
