@@ -64,7 +64,7 @@ type Data struct {
 }
 
 // Style says which painting's hand is learned: Image, or Images, never both. Of
-// Images, kind "johnson" learns the average, and kind "multistyle" each.
+// Images, kinds "johnson" and "video" learn the average, and kind "multistyle" each.
 type Style struct {
 	// Image is the path of a single style image.
 	Image string `yaml:"image" json:"image"`
