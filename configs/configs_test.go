@@ -161,7 +161,7 @@ func TestFaultsOfValues(t *testing.T) {
 		{"train: {device: cuda:N}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:N"`},
 		{"train: {device: cuda:-1}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:-1"`},
 		{"train: {device: cuda:65536}", `train.device must number the GPU from 0 on, such as cuda:0 or cuda:1, got "cuda:65536"`},
-		{"kind: film", `kind must be johnson, adain or video, got "film"`},
+		{"kind: film", `kind must be johnson, multistyle, adain or video, got "film"`},
 		{"video: {noise: 2}", "video.noise has no meaning for kind johnson: remove it, or set kind to video"},
 		{"{kind: video, video: {weight: 0}, data: {dir: p}, style: {image: s}}", "video.weight must be above 0, got 0"},
 		{"{kind: video, video: {motion: 33}, data: {dir: p}, style: {image: s}}", "video.motion must be 0 to 32, an eighth of data.size, got 33"},
