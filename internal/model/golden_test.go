@@ -139,20 +139,28 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// The published network gives what TensorFlow makes of its variables.
-func TestWave(t *testing.T) {
-	o, err := Read(testassets.Path(t, "models/lengstrom-wave"), nil)
-	if err != nil {
-		t.Fatal(err)
+// Real files give what PyTorch and TensorFlow make of them.
+func TestPublished(t *testing.T) {
+	for name, want := range map[string]struct {
+		kind       string
+		parameters int
+	}{
+		"lengstrom-wave": {KindLengstrom, 1677638}, "pytorch-starry.pth": {KindExample, 1679235},
+	} {
+		o, err := Read(testassets.Path(t, "models/"+name), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Kind != want.kind || o.Model.Weights.Elements() != want.parameters {
+			t.Errorf("%s: %s with %d parameters", name, o.Kind, o.Model.Weights.Elements())
+		}
+		golden := readGolden(t, "testdata/"+strings.TrimSuffix(name, ".pth")+".asset")
+		worst := apart(t, run(t, o.Model, goldenPicture(), goldenH, goldenW), golden)
+		if !(worst < 1e-2) {
+			t.Errorf("%s: %g of 255 apart", name, worst)
+		}
+		t.Logf("%s: %g of 255 apart", name, worst)
 	}
-	if o.Kind != KindLengstrom || o.Model.Weights.Elements() != 1677638 {
-		t.Errorf("%s with %d parameters", o.Kind, o.Model.Weights.Elements())
-	}
-	worst := apart(t, run(t, o.Model, goldenPicture(), goldenH, goldenW), readGolden(t, "testdata/lengstrom-wave.asset"))
-	if !(worst < 1e-2) {
-		t.Errorf("%g of 255 apart", worst)
-	}
-	t.Logf("%g of 255 apart", worst)
 }
 
 // The published WinML files give what ONNX Runtime makes of them, at the size that

@@ -3,9 +3,14 @@
 and what PyTorch's layers make of a picture with them (.golden: float32, 3 by
 rows by columns, RGB 0-255, not clamped).
 
+pytorch-starry.asset is that of $STYLENET_ASSETS/models/pytorch-starry.pth (default
+../shared/assets beside the repository), which is not in it.
+
 Needs PyTorch. Run it in this folder. torch.save names legacy storages by their
 addresses, so that file changes in its keys.
 """
+import os
+
 import numpy
 import torch
 import torch.nn.functional as F
@@ -57,7 +62,7 @@ def run(s, x):
     x = norm("in1", conv("conv1", x)).relu()
     x = norm("in2", conv("conv2", x, 2)).relu()
     x = norm("in3", conv("conv3", x, 2)).relu()
-    for b in ("res1", "res2"):
+    for b in (f"res{i}" for i in range(1, 6) if f"res{i}.in1.weight" in s):
         y = norm(b + ".in1", conv(b + ".conv1", x)).relu()
         x = x + norm(b + ".in2", conv(b + ".conv2", y))
     x = norm("in4", conv("deconv1", F.interpolate(x, scale_factor=2, mode="nearest"))).relu()
@@ -65,8 +70,8 @@ def run(s, x):
     return conv("deconv3", x)
 
 
-def golden(name, x):
-    x.detach().numpy().astype("<f4").tofile(name + ".golden")
+def golden(name, x, extension=".golden"):
+    x.detach().numpy().astype("<f4").tofile(name + extension)
 
 
 def variant(state):
@@ -111,3 +116,9 @@ torch.save({**words, "state_dict": variant(state)}, "variant_legacy.pth", _use_n
 golden("variant_legacy", out)
 torch.save({"module." + k: v for k, v in variant(state).items()}, "variant_parallel.pth")
 golden("variant_parallel", out)
+
+published = os.environ.get("STYLENET_ASSETS", "../../../../shared/assets") + "/models/pytorch-starry.pth"
+if not os.path.exists(published):
+    print(f"{published} is not there: pytorch-starry.asset stays as it is")
+else:
+    golden("pytorch-starry", run(torch.load(published), picture()), ".asset")
