@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -30,7 +31,7 @@ type wanted struct {
 
 func newEncoder(net *networks.Network, set *weights.Set, o Options) (*encoder, error) {
 	e := &encoder{
-		builder:  builder{&onnxpb.GraphProto{Name: new("network")}},
+		builder:  builder{graph: &onnxpb.GraphProto{Name: new("network")}, constants: map[string]bool{}},
 		analysis: analyse(net), set: set, o: o, values: map[wanted]string{},
 	}
 	if o.Precision == Int8 {
@@ -166,6 +167,10 @@ func (e *encoder) layer(i int, dtype onnxpb.TensorProto_DataType) string {
 			list("kernel_shape", op.Kernel, op.Kernel), list("strides", op.Stride, op.Stride),
 			list("pads", op.Pad, op.Pad, op.Pad, op.Pad), list("output_padding", op.OutputPad, op.OutputPad))
 	case networks.Norm:
+		if l.Name == e.o.Style {
+			e.anyStyle(l, op, inputs[0], output)
+			break
+		}
 		e.norm(i, op, inputs, output)
 	case networks.StyleNorm:
 		e.styleNorm(l, op, inputs[0], output)
@@ -190,7 +195,7 @@ func (e *encoder) layer(i int, dtype onnxpb.TensorProto_DataType) string {
 	default:
 		e.spatial(l, inputs, output, dtype)
 	}
-	return output
+	return e.prefix + output
 }
 
 // spatial appends a layer that moves values from place to place, or takes one of
@@ -250,12 +255,7 @@ func (e *encoder) norm(i int, op networks.Norm, inputs []string, output string) 
 // the weights of the mix. They come behind a norm that has none: to many runtimes
 // its own are constants.
 func (e *encoder) styleNorm(l networks.Layer, op networks.StyleNorm, x, output string) {
-	ones, zeros := make([]float32, op.Channels), make([]float32, op.Channels)
-	for i := range ones {
-		ones[i] = 1
-	}
-	x = e.node("InstanceNormalization", l.Name, l.Name+".normalized",
-		[]string{x, e.floats(l.Name+".ones", []int{op.Channels}, ones), e.floats(l.Name+".zeros", []int{op.Channels}, zeros)}, float("epsilon", op.Eps))
+	x = e.normalized(l.Name, op.Channels, op.Eps, x)
 	mixed := func(suffix string) string {
 		var table []float32
 		for _, style := range op.Styles {
@@ -267,6 +267,39 @@ func (e *encoder) styleNorm(l networks.Layer, op networks.StyleNorm, x, output s
 	}
 	x = e.node("Mul", l.Name+".mul", l.Name+".scaled", []string{x, mixed("weight")})
 	e.node("Add", l.Name+".add", output, []string{x, mixed("bias")})
+}
+
+// normalized appends an instance norm without a scale and a shift.
+func (e *encoder) normalized(name string, channels int, eps float32, x string) string {
+	ones, zeros := make([]float32, channels), make([]float32, channels)
+	for i := range ones {
+		ones[i] = 1
+	}
+	return e.node("InstanceNormalization", name, name+".normalized",
+		[]string{x, e.floats(name+".ones", []int{channels}, ones), e.floats(name+".zeros", []int{channels}, zeros)}, float("epsilon", eps))
+}
+
+// anyStyle appends a norm whose scale and shift are the moments of what the
+// layers before it make of the style, as inference.Moments has them. All of it is
+// float32.
+func (e *encoder) anyStyle(l networks.Layer, op networks.Norm, x, output string) {
+	picture := styleName
+	style := &encoder{builder: e.builder, analysis: e.analysis, set: e.set, o: e.o, values: map[wanted]string{}}
+	style.prefix = "style."
+	if e.o.Bytes {
+		picture = style.fromBytes(picture)
+	}
+	style.values[wanted{networks.Input, typeSingle}] = picture
+	features := style.value(l.Inputs[0], typeSingle)
+	e.err = errors.Join(e.err, style.err)
+	mean := style.node("GlobalAveragePool", "mean", "mean_output", []string{features})
+	centred := style.node("Sub", "centre", "centred", []string{features, mean})
+	variance := style.node("GlobalAveragePool", "variance", "variance_output", []string{style.node("Mul", "square", "squares", []string{centred, centred})})
+	root := style.node("Sqrt", "root", "root_output", []string{style.node("Add", "add_epsilon", "positive", []string{variance, e.floats("style.epsilon", nil, []float32{op.Eps})})})
+	deviation := style.node("Div", "deviation", "deviation_output", []string{variance, root})
+	x = e.normalized(l.Name, op.Channels, op.Eps, x)
+	x = e.node("Mul", l.Name+".mul", l.Name+".scaled", []string{x, deviation})
+	e.node("Add", l.Name+".add", output, []string{x, mean})
 }
 
 // groupNorm normalises groups as the channels of a picture of one row:

@@ -19,11 +19,16 @@ const (
 // builder appends nodes and constants to a graph.
 type builder struct {
 	graph *onnxpb.GraphProto
+	// prefix begins the names of nodes and their outputs, where layers are in a
+	// graph for a second time. Constants are there once.
+	prefix    string
+	constants map[string]bool
 }
 
 // node appends a node of that name and returns its output. A layer's main node
 // has the layer's name.
 func (b *builder) node(op, name, output string, inputs []string, attrs ...*onnxpb.AttributeProto) string {
+	name, output = b.prefix+name, b.prefix+output
 	b.graph.Node = append(b.graph.Node, &onnxpb.NodeProto{
 		OpType: &op, Name: &name, Input: inputs, Output: []string{output}, Attribute: attrs,
 	})
@@ -33,6 +38,10 @@ func (b *builder) node(op, name, output string, inputs []string, attrs ...*onnxp
 // initializer adds a constant, of which ONNX wants the bytes little-endian, and
 // returns its name.
 func (b *builder) initializer(name string, shape []int, dtype onnxpb.TensorProto_DataType, raw []byte) string {
+	if b.constants[name] {
+		return name
+	}
+	b.constants[name] = true
 	dims := make([]int64, len(shape))
 	for i, d := range shape {
 		dims[i] = int64(d)

@@ -41,6 +41,7 @@ const (
 	inputName  = "input"
 	outputName = "output"
 	mixName    = "mix"
+	styleName  = "style"
 )
 
 // Precision is how a model holds weights and computes.
@@ -85,6 +86,11 @@ type Options struct {
 	Opset int
 	// Precision is Float32 where "".
 	Precision Precision
+	// Style names an instance norm that takes its scale and its shift from a
+	// second picture, the input "style", or is "": they are the standard
+	// deviation and the mean of each map that the layers before the norm make of
+	// it (Huang and Belongie 2017). The norm's own are not written.
+	Style string
 	// Ranges are for Int8: those of the layers that Quantized lists.
 	Ranges *Ranges
 }
@@ -101,6 +107,10 @@ type Options struct {
 // for each style, in their order. Those of a mix add up to 1. The scales of norms
 // are tensors of shape [styles, channels] then, and so are their shifts. Int8 is
 // for a network of one style.
+//
+// With Style the model has a second input "style", a batch of one picture or of as
+// many as the first, of any size, in the form of the first. Int8 is for a network
+// of one style here, too.
 //
 // The set may hold more tensors than the network uses. A missing tensor, one
 // of the wrong shape, a value beyond the range of Float16 and a model beyond 2
@@ -138,6 +148,9 @@ func build(net *networks.Network, set *weights.Set, o Options) (*onnxpb.ModelPro
 	if o.Precision == Int8 && styles != nil {
 		return nil, fmt.Errorf("precision %s takes the ranges of values, which depend on the mix of %d styles: mix the styles before", Int8, len(styles))
 	}
+	if err := o.checkStyle(net); err != nil {
+		return nil, err
+	}
 	e, err := newEncoder(net, set, o)
 	if err != nil {
 		return nil, err
@@ -148,6 +161,13 @@ func build(net *networks.Network, set *weights.Set, o Options) (*onnxpb.ModelPro
 	e.graph.Input = []*onnxpb.ValueInfoProto{o.pictures(inputName, "", networks.Size{C: net.Channels, H: o.Height, W: o.Width})}
 	if styles != nil {
 		e.graph.Input = append(e.graph.Input, mixInput(styles))
+	}
+	if o.Style != "" {
+		free := o
+		free.Multiple = 0
+		style := free.pictures(styleName, "style_", networks.Size{C: net.Channels})
+		style.GetType().GetTensorType().GetShape().GetDim()[0].Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: "style_batch"}
+		e.graph.Input = append(e.graph.Input, style)
 	}
 	e.graph.Output = []*onnxpb.ValueInfoProto{o.pictures(outputName, "output_", out)}
 	opset := int64(max(o.Opset, MinOpset))
@@ -179,6 +199,25 @@ func (o Options) check() error {
 		return nil
 	}
 	return fmt.Errorf("precision %q is none of %s, %s, %s", o.Precision, Float32, Float16, Int8)
+}
+
+// checkStyle sees that the network has the norm of Style, and no other on the way
+// to it.
+func (o Options) checkStyle(net *networks.Network) error {
+	if o.Style == "" {
+		return nil
+	}
+	i, err := net.Find(o.Style)
+	if err != nil {
+		return err
+	}
+	if op, ok := net.Layers[i].Op.(networks.Norm); !ok || op.Batch {
+		return fmt.Errorf("layer %s is no instance norm, and takes no style", o.Style)
+	}
+	if o.Precision == Int8 {
+		return fmt.Errorf("precision %s takes the ranges of values, which depend on the style: give the network one before", Int8)
+	}
+	return nil
 }
 
 // mixInput describes the weights of styles.

@@ -33,6 +33,8 @@ type peerCase struct {
 	Pth      string      `json:"pth,omitempty"`
 	Fixed    bool        `json:"fixed"`
 	Mixes    [][]float32 `json:"mixes"` // of styles, for each input; null for a network of one
+	Style    string      `json:"style"` // the norm that takes its moments from a second picture
+	Second   [][4]int    `json:"style_shapes"`
 
 	o      Options
 	net    *networks.Network
@@ -77,6 +79,19 @@ func TestPeers(t *testing.T) {
 		}
 		cases = append(cases, &peerCase{Name: name, Shapes: [][4]int{{1, 3, 7, 10}, {2, 3, 8, 5}}, net: net})
 	}
+	a := networks.AdaIN{Encoder: networks.Caffe, Layer: "relu2_1"}
+	any := &peerCase{Name: "any-style", Shapes: anySize, Second: [][4]int{{1, 3, 9, 12}, {2, 3, 8, 5}, {1, 3, 33, 16}, {1, 3, 7, 7}}, Style: networks.AdaINNorm}
+	if any.net, err = a.Build(); err != nil {
+		t.Fatal(err)
+	}
+	if any.Multiple, any.Least, err = any.net.Multiple(); err != nil {
+		t.Fatal(err)
+	}
+	decoder := &peerCase{Name: "decoder", Shapes: [][4]int{{1, 128, 4, 5}, {2, 128, 3, 2}}}
+	if decoder.net, err = a.DecoderNetwork(); err != nil {
+		t.Fatal(err)
+	}
+	cases = append(cases, any, decoder)
 	cases = append(cases, &peerCase{Name: "operators", Shapes: [][4]int{{1, 4, 9, 12}, {2, 4, 7, 5}}, net: operators()})
 	cases = append(cases, &peerCase{Name: "paddings", Shapes: [][4]int{{1, 2, 5, 6}, {2, 2, 8, 7}}, net: paddings()})
 	for _, c := range cases {
@@ -280,7 +295,10 @@ func writeCases(t *testing.T, cases []*peerCase) string {
 			c.Layers = append(c.Layers, peerLayer{l.Name, kind, l.Op, l.Inputs})
 		}
 		base := filepath.Join(dir, c.Name)
-		c.o.Multiple, c.o.Least = c.Multiple, c.Least
+		c.o.Multiple, c.o.Least, c.o.Style = c.Multiple, c.Least, c.Style
+		for i, shape := range c.Second {
+			create(t, fmt.Sprintf("%s.%d.style", base, i), func(f *os.File) error { return binary.Write(f, binary.LittleEndian, noise(shape)) })
+		}
 		create(t, base+".onnx", func(f *os.File) error { return Encode(f, c.net, c.set, c.o) })
 		for i, shape := range c.Shapes {
 			values := noise(shape)

@@ -1,7 +1,8 @@
 """Checks and runs the ONNX models of peers_test.go with onnx and ONNX Runtime.
 
 usage: run_onnx.py DIR, where DIR/cases.json lists {"name", "shapes", "fixed",
-"mixes" of styles for each input or null}; reads DIR/NAME.onnx and
+"mixes" of styles for each input or null, "style" and, where that is not empty,
+"style_shapes" of the second pictures in DIR/NAME.I.style}; reads DIR/NAME.onnx and
 DIR/NAME.I.in, writes DIR/NAME.I.onnx (both raw float32 and N, C, H, W, whatever
 the model takes and gives) and prints the shapes of the outputs as JSON. Exits
 with 3 where a module is missing.
@@ -26,7 +27,7 @@ for case in json.load(open(f"{root}/cases.json")):
     onnx.checker.check_model(path, full_check=True)
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (i, *more), (o,) = session.get_inputs(), session.get_outputs()
-    assert [m.name for m in more] == (["mix"] if case["mixes"] else []), more
+    assert [m.name for m in more] == (["mix"] if case["mixes"] else []) + (["style"] if case["style"] else []), more
     assert (i.name, o.name) == ("input", "output"), (i.name, o.name)
     pixels = i.type == "tensor(uint8)"
     assert pixels or i.type == "tensor(float)", i.type
@@ -41,6 +42,9 @@ for case in json.load(open(f"{root}/cases.json")):
         feeds = {"input": x}
         if case["mixes"]:
             feeds["mix"] = np.array(case["mixes"][k], np.float32)
+        if case["style"]:
+            s = np.fromfile(f"{root}/{case['name']}.{k}.style", "<f4").reshape(case["style_shapes"][k])
+            feeds["style"] = np.ascontiguousarray(s.astype(np.uint8).transpose(0, 2, 3, 1)) if pixels else s
         y = session.run(None, feeds)[0]
         y = y.transpose(0, 3, 1, 2) if pixels else y
         y.astype("<f4").tofile(f"{root}/{case['name']}.{k}.onnx")

@@ -1,8 +1,9 @@
 """Runs the networks of peers_test.go in PyTorch, as their layers are meant.
 
 usage: run_torch.py DIR, where DIR/cases.json lists {"name", "shapes",
-"multiple", "least", "mixes" of styles for each input or null, and "layers" or
-"pth"}; reads DIR/NAME.safetensors and
+"multiple", "least", "mixes" of styles for each input or null, "style", the name
+of a norm that takes its moments from DIR/NAME.I.style, of one of "style_shapes",
+and "layers" or "pth"}; reads DIR/NAME.safetensors and
 DIR/NAME.I.in, writes DIR/NAME.I.torch (raw float32) and prints the shapes of
 the outputs as JSON. A case with "pth" is the PyTorch example's TransformerNet,
 written out here, with that state_dict. Exits with 3 where a module is missing.
@@ -103,8 +104,18 @@ def pointwise(op, v, w):
     return {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div}[f](v[0], v[1])
 
 
-def run(layers, t, x, mix=None):
+def moments(x, eps):
+    mean, var = x.mean((2, 3), keepdim=True), x.var((2, 3), unbiased=False, keepdim=True)
+    return var / (var + eps).sqrt(), mean
+
+
+def run(layers, t, x, mix=None, style=None):
+    """style is the name of a norm, and the picture of which it takes its moments."""
     values = {-1: x}
+    if style:
+        k = [l["name"] for l in layers].index(style[0])
+        assert layers[k]["inputs"] == [k - 1], "all layers before a style's norm lead to it"
+        styled = moments(run(layers[:k], t, style[1]), layers[k]["op"]["eps"])
     for i, l in enumerate(layers):
         op, name = l["op"], l["name"]
         v = [values[k] for k in l["inputs"]]
@@ -121,7 +132,10 @@ def run(layers, t, x, mix=None):
                 w, b = (sum(m * t[f"{name}.{s}.{k}"] for m, s in zip(mix, op["styles"])) for k in ("weight", "bias"))
             y = v[0] - v[0].mean((2, 3), keepdim=True)
             y = y / (y.square().mean((2, 3), keepdim=True) + op["eps"]).sqrt()
-            y = y * w[:, None, None] + b[:, None, None]
+            if style and style[0] == name:
+                y = y * styled[0] + styled[1]
+            else:
+                y = y * w[:, None, None] + b[:, None, None]
         elif l["kind"] == "ReLU":
             y = v[0].clamp(min=0)
         elif l["kind"] == "Tanh":
@@ -211,11 +225,15 @@ for case in json.load(open(f"{root}/cases.json")):
         net.load_state_dict(torch.load(case["pth"], map_location="cpu"))
     else:
         tensors = load(f"{root}/{name}.safetensors")
-        net = lambda x: run(case["layers"], tensors, x, mix)
+        net = lambda x: run(case["layers"], tensors, x, mix, style)
     for k, shape in enumerate(case["shapes"]):
         x = torch.from_numpy(np.fromfile(f"{root}/{name}.{k}.in", "<f4").reshape(shape))
         h, w = shape[2:]
         mix = case["mixes"] and case["mixes"][k]
+        style = None
+        if case["style"]:
+            picture = np.fromfile(f"{root}/{name}.{k}.style", "<f4").reshape(case["style_shapes"][k])
+            style = case["style"], torch.from_numpy(picture)
         with torch.no_grad():
             if m := case["multiple"]:
                 grown = [max(-(-n // m) * m, case["least"]) - n for n in (h, w)]
