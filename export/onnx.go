@@ -13,6 +13,7 @@ import (
 	"stylenet/internal/devices"
 	"stylenet/internal/formats/onnx"
 	"stylenet/internal/images"
+	"stylenet/internal/networks"
 )
 
 // The opsets that ONNX files are written for.
@@ -47,11 +48,23 @@ type ONNXOptions struct {
 	// Width and Height fix the size of pictures, in pixels, for runtimes that want
 	// to know it beforehand; 0 and 0 leave it free.
 	Width, Height int
+	// Part is Encoder or Decoder, of a model of any style, whose two networks are
+	// then written apart, in FloatNCHW; "" is all of a model.
+	Part string
 	// Ranges are what Calibrate found.
 	Ranges *Ranges
 	// Version is that of the program that writes the file, for people to read.
 	Version string
 }
+
+// The parts of a model of any style.
+const (
+	// Encoder takes a picture and gives its features: [batch, channels,
+	// height/8, width/8] for an encoder up to relu4_1.
+	Encoder = "encoder"
+	// Decoder takes features and gives a picture.
+	Decoder = "decoder"
+)
 
 // Ranges are what the values within a network lie within on photos.
 type Ranges = onnx.Ranges
@@ -67,6 +80,10 @@ type Ranges = onnx.Ranges
 // A network of many styles has a second input, "mix": float32, [styles], weights
 // that add up to 1, in the order of Model.Styles. To have one style, or one mix
 // alone, write what Model.Mix returns. It cannot be Int8.
+//
+// A model of any style has a second input, "style": a batch of one picture, or one
+// for each of "input", of any size of its own. To have one style alone, write what
+// Model.Styled returns.
 //
 // The file appears whole or not at all. Errors name the path.
 func ONNX(path string, m *Model) error { return ONNXWith(path, m, ONNXOptions{}) }
@@ -90,9 +107,16 @@ func writeONNX(w io.Writer, m *Model, o ONNXOptions) error {
 	if err := m.Check(); err != nil {
 		return err
 	}
+	if o.Part != "" {
+		return writePart(w, m, o, precision)
+	}
 	net, err := m.Network.Build()
 	if err != nil {
 		return err
+	}
+	style := ""
+	if _, ok := m.AnyStyle(); ok {
+		style = networks.AdaINNorm
 	}
 	multiple, least, err := net.Multiple()
 	if err != nil {
@@ -111,16 +135,47 @@ func writeONNX(w io.Writer, m *Model, o ONNXOptions) error {
 	if bytes {
 		how = "pixels of 8 bits of any size."
 	}
-	version := o.Version
-	if version == "" {
-		version = m.Version
-	}
 	return onnx.Encode(w, net, m.Weights, onnx.Options{
 		Doc:     fmt.Sprintf("Style transfer network %s (Johnson et al. 2016). Input and output are RGB %s", m.Network, how),
-		Version: version, Properties: properties,
+		Version: o.version(m), Properties: properties, Style: style,
 		Multiple: multiple, Least: least, Width: o.Width, Height: o.Height,
 		Bytes: bytes, Opset: o.Opset, Precision: precision, Ranges: o.Ranges,
 	})
+}
+
+// writePart writes one of the two networks of a model of any style.
+func writePart(w io.Writer, m *Model, o ONNXOptions, precision onnx.Precision) error {
+	design, ok := m.AnyStyle()
+	switch {
+	case !ok:
+		return fmt.Errorf("onnx: the parts %s and %s are those of a model of any style", Encoder, Decoder)
+	case o.ImageIO == Uint8NHWC || o.Width > 0 || precision == onnx.Int8:
+		return fmt.Errorf("onnx: a part is written for %s of any size, as %s or %s", FloatNCHW, F32, F16)
+	}
+	build, doc := design.EncoderNetwork, "Encoder of a style transfer network (Huang and Belongie 2017). The input is RGB planes from 0 to 255, the output features."
+	if o.Part == Decoder {
+		build, doc = design.DecoderNetwork, "Decoder of a style transfer network (Huang and Belongie 2017). The input are features, the output is RGB planes; clamp it to 0 to 255."
+	} else if o.Part != Encoder {
+		return fmt.Errorf("onnx: part %q is none of %s, %s", o.Part, Encoder, Decoder)
+	}
+	net, err := build()
+	if err != nil {
+		return err
+	}
+	properties, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	properties["stylenet.part"] = o.Part
+	return onnx.Encode(w, net, m.Weights, onnx.Options{Doc: doc, Version: o.version(m), Properties: properties, Opset: o.Opset, Precision: precision})
+}
+
+// version is the one to write: that of the program, or else the model's.
+func (o ONNXOptions) version(m *Model) string {
+	if o.Version != "" {
+		return o.Version
+	}
+	return m.Version
 }
 
 // Calibrate finds the ranges that Int8 needs: it runs the model on photos, which

@@ -66,6 +66,9 @@ func writeTriton(dir string, m *Model, o TritonOptions) (version int, err error)
 	if styles := m.Styles(); styles != nil {
 		return 0, fmt.Errorf("a network of %d styles takes their mix besides a picture, and Triton joins pictures to batches: mix the styles before", len(styles))
 	}
+	if _, ok := m.AnyStyle(); ok {
+		return 0, errors.New("a model of any style takes a picture of it besides the content, and Triton joins pictures to batches of one size: give it a style before")
+	}
 	config := tritonConfig(name, m, o)
 
 	// What is written lies beside its place, on the same file system, until it is

@@ -41,7 +41,7 @@ func exportFormats() []exportFormat {
 		},
 		{
 			name: "onnx", extensions: []string{"onnx"}, dtypes: []string{export.F32, export.F16, export.Int8},
-			flags: append(onnxFlags, "style-name", "style-licence"), write: writeONNX,
+			flags: append(slices.Clone(onnxFlags), "style-name", "style-licence", "part"), write: writeONNX,
 			about: []string{"for ONNX Runtime and others; any batch and size"},
 		},
 		{
@@ -91,6 +91,8 @@ type exportOptions struct {
 	imageIO      string
 	size         string
 	calibrate    string
+	part         string
+	style        styleOptions
 	maxBatch     int
 	styleName    string
 	styleLicence string
@@ -134,11 +136,15 @@ ONNX models take and give RGB from 0 to 255: float32 planes, or bytes as decoded
 pictures have them with --image-io uint8-nhwc, which is the default for Triton.
 --dtype f16 halves the file and keeps the statistics of norms in float32; int8
 quarters it, and wants --calibrate with some dozens of photos like those that the
-model will get. docs/serving.md shows how to run each.`,
+model will get. docs/serving.md shows how to run each.
+
+A model of any style (kind adain) takes the style as a second picture, or in two
+--part files, or is given one by --style.`,
 		Example: `  stylenet export runs/starry -o starry.safetensors
   stylenet export runs/starry -o starry.onnx --dtype f16 --image-io uint8-nhwc
   stylenet export starry.safetensors -o small.onnx --dtype int8 --calibrate photos
   stylenet export starry.safetensors -o starry.pth
+  stylenet export adain.safetensors -o wave.onnx --style wave.jpg
   stylenet export starry.safetensors -o repository/starry --format triton
   stylenet export runs/starry/checkpoints/step-00001000 -o model.bin --format onnx`,
 		Args: args(cobra.ExactArgs(1)),
@@ -152,6 +158,8 @@ model will get. docs/serving.md shows how to run each.`,
 	flags.IntVar(&o.opset, "opset", export.MinOpset, fmt.Sprintf("ONNX's version of operators, %d to %d", export.MinOpset, export.MaxOpset))
 	flags.StringVar(&o.imageIO, "image-io", "", "how ONNX pictures go in and out: float-nchw or uint8-nhwc (default: float-nchw, for triton uint8-nhwc)")
 	flags.StringVar(&o.size, "size", "", "fix the size of ONNX pictures, as SIDE or WIDTHxHEIGHT (default: any size)")
+	flags.StringVar(&o.part, "part", "", "of a model of any style: encoder or decoder alone (default: both, with an input for each picture)")
+	o.style.addFlags(cmd)
 	flags.IntVar(&o.maxBatch, "max-batch", 8, "pictures that Triton may compute at once")
 	flags.StringVar(&o.styleName, "style-name", "", "the style's name, for the metadata (default: that in MODEL, or the style image's in the recipe)")
 	flags.StringVar(&o.styleLicence, "style-licence", "", "the licence of the style image, for the metadata (default: that in MODEL)")
@@ -160,6 +168,7 @@ model will get. docs/serving.md shows how to run each.`,
 	completeFiles(cmd, "output", exportExtensions()...)
 	complete(cmd, "format", exportFormatNames()...)
 	complete(cmd, "dtype", export.F32, export.F16, export.BF16, export.Int8)
+	complete(cmd, "part", export.Encoder, export.Decoder)
 	complete(cmd, "image-io", export.FloatNCHW, export.Uint8NHWC)
 	return cmd
 }
@@ -175,6 +184,12 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 	m, err := loadModel(cmd, source)
 	if err != nil {
 		return err
+	}
+	if len(o.style.styles) > 0 {
+		if m, err = o.style.fix(cmd, source, m); err != nil {
+			return err
+		}
+		m.StyleName = strings.Join(brushNames(o.style.styles), " + ")
 	}
 	o.describe(m)
 	var ranges *export.Ranges
@@ -213,7 +228,7 @@ func (o *exportOptions) check(cmd *cobra.Command) (exportFormat, error) {
 	if err != nil {
 		return format, err
 	}
-	for _, flag := range []string{"opset", "image-io", "size", "calibrate", "max-batch", "style-name", "style-licence"} {
+	for _, flag := range []string{"opset", "image-io", "size", "calibrate", "part", "max-batch", "style-name", "style-licence"} {
 		if !cmd.Flags().Changed(flag) || slices.Contains(format.flags, flag) {
 			continue
 		}
@@ -234,6 +249,10 @@ func (o *exportOptions) check(cmd *cobra.Command) (exportFormat, error) {
 		return format, usagef(cmd, "--calibrate is for --dtype int8, not for %s", o.dtype)
 	case o.opset < export.MinOpset || o.opset > export.MaxOpset:
 		return format, usagef(cmd, "--opset %d is none of %d to %d", o.opset, export.MinOpset, export.MaxOpset)
+	case o.part != "" && o.part != export.Encoder && o.part != export.Decoder:
+		return format, usagef(cmd, "--part %q: give %s or %s", o.part, export.Encoder, export.Decoder)
+	case o.part != "" && len(o.style.styles) > 0:
+		return format, usagef(cmd, "--part and --style exclude each other: a part has no style")
 	case o.imageIO != "" && o.imageIO != export.FloatNCHW && o.imageIO != export.Uint8NHWC:
 		return format, usagef(cmd, "--image-io %q: give %s or %s", o.imageIO, export.FloatNCHW, export.Uint8NHWC)
 	case o.maxBatch < 1:
@@ -243,7 +262,7 @@ func (o *exportOptions) check(cmd *cobra.Command) (exportFormat, error) {
 			return format, usagef(cmd, "--size %q: %w", o.size, err)
 		}
 	}
-	return format, nil
+	return format, o.style.check(cmd)
 }
 
 func (o *exportOptions) chooseFormat(cmd *cobra.Command) (exportFormat, error) {
@@ -314,7 +333,7 @@ func writeTriton(o *exportOptions, m *export.Model, ranges *export.Ranges) (stri
 
 // onnx are the options of formats with an ONNX model in them.
 func (o *exportOptions) onnx(ranges *export.Ranges) export.ONNXOptions {
-	options := export.ONNXOptions{Opset: o.opset, DType: o.dtype, ImageIO: o.imageIO, Ranges: ranges, Version: buildInfo().Version}
+	options := export.ONNXOptions{Opset: o.opset, DType: o.dtype, ImageIO: o.imageIO, Part: o.part, Ranges: ranges, Version: buildInfo().Version}
 	if o.size != "" {
 		options.Width, options.Height, _ = parseSize(o.size) // check has parsed it
 	}

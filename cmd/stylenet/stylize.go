@@ -128,6 +128,7 @@ also after the process was killed. docs/video.md says more.`,
 	o.addFlags(cmd)
 	addConvention(cmd)
 	o.style.addFlags(cmd)
+	o.style.addRegions(cmd)
 	o.video.addFlags(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth", "onnx")
 	completeFiles(cmd, "output", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif", "mp4", "mov", "mkv", "webm")

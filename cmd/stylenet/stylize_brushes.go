@@ -57,7 +57,7 @@ func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path string) (loaded
 		return o.style.load(path, m, o.strength)
 	}
 	if len(o.style.styles) > 0 {
-		return loaded{}, fmt.Errorf("%s has a style of its own: --style is for a model of kind adain", path)
+		return loaded{}, ownStyle(path)
 	}
 	digest := func() (string, error) {
 		h := sha256.New()

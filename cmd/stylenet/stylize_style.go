@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"math"
 	"os"
@@ -32,9 +33,12 @@ func (o *styleOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.styles, "style", nil, "for a model of any style: a `picture` with the style; may be repeated")
 	flags.StringSliceVar(&o.blend, "style-blend", nil, "the styles' `weights` against each other, such as 0.7,0.3")
-	flags.StringArrayVar(&o.regions, "region", nil, "`file` that is white where the photo takes on the style of the same number (\"\": everywhere)")
 	flags.IntVar(&o.size, "style-size", 512, "long side of styles in `pixels`, and with it the size of strokes (0: as they are)")
 	completeFiles(cmd, "style", "jpg", "jpeg", "png", "webp")
+}
+
+func (o *styleOptions) addRegions(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&o.regions, "region", nil, "`file` that is white where the photo takes on the style of the same number (\"\": everywhere)")
 }
 
 // minStyle is the least side of a style, in pixels: that in training.
@@ -83,6 +87,18 @@ func (o *styleOptions) load(path string, m *model.Model, strength float32) (load
 	if len(o.styles) == 0 {
 		return loaded{}, &hinted{fmt.Errorf("%s takes its style from a picture, and there is none", path), "name one with --style, or several to be mixed"}
 	}
+	b, digest, err := o.read(m, strength)
+	return loaded{
+		digest: func() (string, error) {
+			err := model.Write(digest, m)
+			return hex.EncodeToString(digest.Sum(nil)), err
+		},
+		open: b.open,
+	}, err
+}
+
+// read reads the styles, and makes a digest of all of them.
+func (o *styleOptions) read(m *model.Model, strength float32) (*anyStyleBrush, hash.Hash, error) {
 	b := &anyStyleBrush{model: m, strength: strength}
 	digest := sha256.New()
 	for i, file := range o.styles {
@@ -95,23 +111,38 @@ func (o *styleOptions) load(path string, m *model.Model, strength float32) (load
 		}
 		p, err := o.open(file, digest)
 		if err != nil {
-			return loaded{}, err
+			return nil, nil, err
 		}
 		part, err := b.part(region)
 		if err != nil {
-			return loaded{}, err
+			return nil, nil, err
 		}
 		part.styles, part.weights = append(part.styles, p), append(part.weights, weight)
 		fmt.Fprintln(digest, weight, len(part.mask))
 		digest.Write(part.mask)
 	}
-	return loaded{
-		digest: func() (string, error) {
-			err := model.Write(digest, m)
-			return hex.EncodeToString(digest.Sum(nil)), err
-		},
-		open: b.open,
-	}, nil
+	return b, digest, nil
+}
+
+// fix gives a model of any style the styles of the flags, at full strength.
+func (o *styleOptions) fix(cmd *cobra.Command, path string, m *model.Model) (_ *model.Model, err error) {
+	if _, ok := m.AnyStyle(); !ok {
+		return nil, ownStyle(path)
+	}
+	b, _, err := o.read(m, 1)
+	if err != nil {
+		return nil, err
+	}
+	dev, err := openDevice(cmd, arithmetic{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	return b.styled(dev, b.parts[0])
+}
+
+func ownStyle(path string) error {
+	return fmt.Errorf("%s has a style of its own: --style is for a model of kind adain", path)
 }
 
 // part is the part of a region, whose styles are mixed.
@@ -164,7 +195,11 @@ func (b *anyStyleBrush) open(dev kernels.Device) (_ painter, err error) {
 		}
 	}()
 	for _, part := range b.parts {
-		s, err := b.openPart(dev, part)
+		m, err := b.styled(dev, part)
+		if err != nil {
+			return nil, err
+		}
+		s, err := stylize.Open(dev, m)
 		if err != nil {
 			return nil, err
 		}
@@ -180,7 +215,8 @@ func (b *anyStyleBrush) open(dev kernels.Device) (_ painter, err error) {
 	return wholly{r}, nil
 }
 
-func (b *anyStyleBrush) openPart(dev kernels.Device, part styledPart) (*stylize.Stylizer, error) {
+// styled is the model with the mix of a part's styles.
+func (b *anyStyleBrush) styled(dev kernels.Device, part styledPart) (*model.Model, error) {
 	var styles []model.Style
 	for _, p := range part.styles {
 		style, err := stylize.StyleOf(dev, b.model, p)
@@ -193,11 +229,7 @@ func (b *anyStyleBrush) openPart(dev kernels.Device, part styledPart) (*stylize.
 	if err != nil {
 		return nil, fmt.Errorf("--style-blend: %w", err)
 	}
-	m, err := b.model.Styled(mix, b.strength)
-	if err != nil {
-		return nil, err
-	}
-	return stylize.Open(dev, m)
+	return b.model.Styled(mix, b.strength)
 }
 
 // open makes the mask of a picture of w×h pixels.

@@ -67,7 +67,8 @@ func (m *Model) Styled(s Style, strength float32) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	styled := &Model{Network: net, Weights: &weights.Set{}, Recipe: m.Recipe, VGG: m.VGG, Version: m.Version}
+	styled := *m
+	styled.Network, styled.Weights = net, &weights.Set{}
 	for _, p := range net.Params() {
 		data := m.Weights.Get(p.Name).Data
 		switch p.Name {
@@ -80,7 +81,7 @@ func (m *Model) Styled(s Style, strength float32) (*Model, error) {
 			return nil, err
 		}
 	}
-	return styled, nil
+	return &styled, nil
 }
 
 func scaled(values []float32, by float32) []float32 {
