@@ -135,7 +135,7 @@ func (m *Model) Mix(mix []Share) (*Model, error) {
 		}
 	}
 	mixed := *m
-	mixed.Network, mixed.Weights = many.Johnson, &weights.Set{}
+	mixed.Network, mixed.Weights, mixed.StyleName = many.Johnson, &weights.Set{}, nameOf(many.Styles, shares)
 	for _, p := range plain.Params() {
 		var data []float32
 		if sum, ok := sums[p.Name]; ok {
@@ -150,6 +150,20 @@ func (m *Model) Mix(mix []Share) (*Model, error) {
 		}
 	}
 	return &mixed, nil
+}
+
+// nameOf names a mix, such as "30% starry, 70% scream", or its only style.
+func nameOf(styles []string, shares []float64) string {
+	var parts []string
+	for i, share := range shares {
+		if share == 1 {
+			return styles[i]
+		}
+		if share > 0 {
+			parts = append(parts, fmt.Sprintf("%.3g%% %s", 100*share, styles[i]))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // AddStyles returns m with more styles, whose scales and shifts are, until they
@@ -182,6 +196,7 @@ func (m *Model) AddStyles(names ...string) (*Model, error) {
 		plain[r.Name] = r.Plain
 	}
 	more := *m
+	more.StyleName, more.StyleLicence = "", "" // they were those of fewer
 	more.Network, more.Weights = many, &weights.Set{}
 	for _, p := range net.Params() {
 		t := m.Weights.Get(p.Name)

@@ -77,10 +77,16 @@ func TestMix(t *testing.T) {
 			}
 		}
 	}
+	if mixed.StyleName != "25% a, 75% c" {
+		t.Errorf("the mix is called %q", mixed.StyleName)
+	}
 	// One style alone is bit for bit that style.
 	alone, err := m.Mix([]Share{{"b", .3}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if alone.StyleName != "b" {
+		t.Errorf("the style is called %q", alone.StyleName)
 	}
 	for _, got := range alone.Weights.Tensors() {
 		layer, suffix, _ := cut(got.Name)
