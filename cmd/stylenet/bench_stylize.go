@@ -104,7 +104,14 @@ func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
 
 func (o *benchStylizeOptions) load(cmd *cobra.Command) (*export.Model, error) {
 	if o.model != "" {
-		return loadModel(cmd, o.model)
+		m, err := loadModel(cmd, o.model)
+		if err != nil {
+			return nil, err
+		}
+		if styles := m.Styles(); len(styles) > 1 {
+			return m.Mix([]export.Share{{Style: styles[0], Weight: 1}}) // any mix takes as long
+		}
+		return m, nil
 	}
 	return randomModel(networks.JohnsonArchitecture)
 }

@@ -96,6 +96,7 @@ type exportOptions struct {
 	maxBatch     int
 	styleName    string
 	styleLicence string
+	mixing       mixing
 	json         bool
 }
 
@@ -139,12 +140,18 @@ quarters it, and wants --calibrate with some dozens of photos like those that th
 model will get. docs/serving.md shows how to run each.
 
 A model of any style (kind adain) takes the style as a second picture, or in two
---part files, or is given one by --style.`,
+--part files, or is given one by --style.
+
+A network of many styles keeps all of them, and its ONNX model takes a second
+input, "mix": a weight for each, in the order in which stylenet inspect lists them.
+--style-mix writes one mix alone, as a network of one style; int8 and the formats
+other than safetensors and onnx need that.`,
 		Example: `  stylenet export runs/starry -o starry.safetensors
   stylenet export runs/starry -o starry.onnx --dtype f16 --image-io uint8-nhwc
   stylenet export starry.safetensors -o small.onnx --dtype int8 --calibrate photos
   stylenet export starry.safetensors -o starry.pth
   stylenet export adain.safetensors -o wave.onnx --style wave.jpg
+  stylenet export multi.safetensors -o half.pth --style-mix starry=.5,scream=.5
   stylenet export starry.safetensors -o repository/starry --format triton
   stylenet export runs/starry/checkpoints/step-00001000 -o model.bin --format onnx`,
 		Args: args(cobra.ExactArgs(1)),
@@ -164,6 +171,7 @@ A model of any style (kind adain) takes the style as a second picture, or in two
 	flags.StringVar(&o.styleName, "style-name", "", "the style's name, for the metadata (default: that in MODEL, or the style image's in the recipe)")
 	flags.StringVar(&o.styleLicence, "style-licence", "", "the licence of the style image, for the metadata (default: that in MODEL)")
 	flags.BoolVar(&o.json, "json", false, "print what was written as JSON")
+	o.mixing.addFlags(cmd)
 	addConvention(cmd)
 	completeFiles(cmd, "output", exportExtensions()...)
 	complete(cmd, "format", exportFormatNames()...)
@@ -190,6 +198,12 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 			return err
 		}
 		m.StyleName = strings.Join(brushNames(o.style.styles), " + ")
+	}
+	holdsMany := format.name == "safetensors" || format.name == "onnx" && o.dtype != export.Int8
+	if o.mixing.styleMix != "" || len(m.Styles()) == 1 || !holdsMany {
+		if m, err = o.mixing.mix(m, source); err != nil {
+			return err
+		}
 	}
 	o.describe(m)
 	var ranges *export.Ranges
@@ -239,6 +253,9 @@ func (o *exportOptions) check(cmd *cobra.Command) (exportFormat, error) {
 			}
 		}
 		return format, usagef(cmd, "--%s is for %s, not for %s", flag, strings.Join(takers, ", "), format.name)
+	}
+	if err := o.mixing.check(cmd); err != nil {
+		return format, err
 	}
 	switch {
 	case !slices.Contains(format.dtypes, o.dtype):

@@ -51,6 +51,7 @@ func TestMain(m *testing.M) {
 //	smaller FILE FILE            the first file has fewer bytes
 //	killed N DIR stylenet ARG... run with a standard input that never ends, until the journal
 //	                             in DIR has N lines, and then kill it
+//	manystyles FILE STYLE...     a model of styles that paint their colour: red, green, blue
 //	vgg FILE LAYER               a random VGG-19 up to a layer
 //	drawn FILE photo|painting W H
 //	halved KEY                   in the JSON lines that were just printed, a number falls by half
@@ -102,6 +103,11 @@ func TestScripts(t *testing.T) {
 				set, err := net.Init(1)
 				ts.Check(err)
 				ts.Check(model.Save(ts.MkAbs(args[0]), &model.Model{Network: design, Weights: set}))
+			},
+			"manystyles": func(ts *testscript.TestScript, _ bool, args []string) {
+				m, err := colours(args[1:])
+				ts.Check(err)
+				ts.Check(model.Save(ts.MkAbs(args[0]), m))
 			},
 			"run": func(ts *testscript.TestScript, _ bool, args []string) {
 				m, err := exchange()
@@ -234,6 +240,32 @@ func killed(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	ts.Fatalf("the journal of %s has no %d lines after 10 s", args[1], lines)
+}
+
+// colours is a network of many styles, red, green and blue, as many of them as
+// are named. Each paints its colour, whatever the picture is.
+func colours(styles []string) (*model.Model, error) {
+	d := networks.MultiStyle{Styles: styles, Johnson: networks.Johnson{
+		Architecture: "c1s1-3,c1s1-3", Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear",
+	}}
+	net, err := d.Build()
+	if err != nil {
+		return nil, err
+	}
+	m := &model.Model{Network: d}
+	if m.Weights, err = net.Init(1); err != nil {
+		return nil, err
+	}
+	for _, layer := range []string{"conv1.conv2d", "conv2.conv2d"} {
+		copy(m.Weights.Get(layer+".weight").Data, []float32{1, 0, 0, 0, 1, 0, 0, 0, 1})
+		clear(m.Weights.Get(layer + ".bias").Data)
+	}
+	shifts := map[string][]float32{"red": {200, 40, 40}, "green": {40, 200, 40}, "blue": {40, 40, 200}}
+	for _, s := range styles {
+		clear(m.Weights.Get("in1." + s + ".weight").Data)
+		copy(m.Weights.Get("in1."+s+".bias").Data, shifts[s])
+	}
+	return m, nil
 }
 
 func exchange() (*model.Model, error) {

@@ -35,6 +35,7 @@ type stylizeOptions struct {
 	tile       int
 	json       bool
 	style      styleOptions
+	mixing     mixing
 	video      videoOptions
 	arithmetic
 }
@@ -63,6 +64,9 @@ Those of several are mixed, with the weights of --style-blend, or painted where
 --region, in their order, is white; what no region covers stays as it is.
 --strength is then what share of the features is styled: 0 gives the photo as the
 model's decoder remembers it.
+
+A model of many styles (kind multistyle) paints the one that --style-mix names, or
+several mixed: a=0.3,b=0.7. stylenet inspect lists them.
 
 With several models each has a result of every picture, and --sheet shows them
 side by side.
@@ -93,6 +97,7 @@ also after the process was killed. docs/video.md says more.`,
 		Example: `  stylenet stylize --model starry.safetensors photo.jpg -o painted.png
   stylenet stylize --model runs/starry photos -o painted --max-size 1600 --resume
   stylenet stylize --model starry.safetensors photos -o painted --format webp --quality 80
+  stylenet stylize --model multi.safetensors --style-mix starry=.3,scream=.7 photo.jpg -o out.png
   stylenet stylize --model adain.safetensors --style a.jpg --style b.jpg --style-blend .7,.3 photo.jpg -o out.png
   stylenet stylize --model a.pth --model b.pth *.jpg -o painted --out-pattern '{model}/{name}.{ext}'
   stylenet stylize --model starry.safetensors clip.mp4 -o painted.mp4 --stabilize
@@ -129,6 +134,7 @@ also after the process was killed. docs/video.md says more.`,
 	addConvention(cmd)
 	o.style.addFlags(cmd)
 	o.style.addRegions(cmd)
+	o.mixing.addFlags(cmd)
 	o.video.addFlags(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth", "onnx")
 	completeFiles(cmd, "output", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif", "mp4", "mov", "mkv", "webm")
@@ -184,6 +190,9 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "-o - would write a picture to the terminal: send it to a file or a program")
 	}
 	if err := o.style.check(cmd); err != nil {
+		return err
+	}
+	if err := o.mixing.check(cmd); err != nil {
 		return err
 	}
 	return o.arithmetic.check(cmd)

@@ -54,10 +54,16 @@ func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path string) (loaded
 		return loaded{}, err
 	}
 	if _, ok := m.AnyStyle(); ok {
+		if o.mixing.styleMix != "" {
+			return loaded{}, fmt.Errorf("%s takes its style from a picture: --style-mix is for a model of kind multistyle", path)
+		}
 		return o.style.load(path, m, o.strength)
 	}
 	if len(o.style.styles) > 0 {
 		return loaded{}, ownStyle(path)
+	}
+	if m, err = o.mixing.mix(m, path); err != nil {
+		return loaded{}, err
 	}
 	digest := func() (string, error) {
 		h := sha256.New()
