@@ -220,6 +220,13 @@ func (s *Source) Format() string { return s.format }
 // more than 8, else 8.
 func (s *Source) Depth() int { return s.depth }
 
+// Turned says that the stored pixels lie otherwise than the picture does, by its
+// EXIF.
+func (s *Source) Turned() bool { return s.orient != upright }
+
+// Transposed says that width and height are stored the other way round.
+func (s *Source) Transposed() bool { return s.orient.transposed() }
+
 // Metadata returns what the file says beside its pixels.
 func (s *Source) Metadata() Metadata { return s.metadata }
 

@@ -93,7 +93,7 @@ func parse(text string) ([]argument, error) {
 }
 
 func openFolder(dir string) (argument, error) {
-	real, err := realPath(dir)
+	real, err := RealPath(dir)
 	return argument{text: dir, kind: folder, dir: dir, real: real}, err
 }
 
@@ -257,9 +257,9 @@ func (a argument) matches(except string) iter.Seq2[Picture, error] {
 	}
 }
 
-// realPath is the absolute path of a file or folder without links, of which the
+// RealPath is the absolute path of a file or folder without links, of which the
 // end need not exist.
-func realPath(path string) (string, error) {
+func RealPath(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
@@ -277,8 +277,8 @@ func realPath(path string) (string, error) {
 	}
 }
 
-// inside says that a path is dir or below it; both are absolute, without links.
-func inside(dir, path string) bool {
+// Inside says that a path is dir or below it; both are absolute, without links.
+func Inside(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)
 }

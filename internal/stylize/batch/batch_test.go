@@ -45,7 +45,7 @@ func mustParse(t *testing.T, pattern string) Pattern {
 
 func TestPictures(t *testing.T) {
 	t.Chdir(tree(t, "photos/b.png", "photos/a/2.jpg", "photos/a/1.jpg", "photos/out/old.png", "photos/notes.md", "x1.png", "x2.png", "xs/3.png", "y1/z.png", "y2/z.png"))
-	real, err := realPath("photos/out")
+	real, err := RealPath("photos/out")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func (p *Plan) except() (string, error) {
 	if !p.Folder {
 		return "", nil
 	}
-	real, err := realPath(p.Output)
+	real, err := RealPath(p.Output)
 	if err != nil {
 		return "", err
 	}
@@ -227,7 +227,7 @@ func (c *check) apart(output string) error {
 	}
 	for a := range c.plan.Inputs.folders() {
 		// The folder of results is not read where it is in one of pictures.
-		if inside(a.real, real) && !(c.except != "" && inside(a.real, c.except) && inside(c.except, real)) {
+		if Inside(a.real, real) && !(c.except != "" && Inside(a.real, c.except) && Inside(c.except, real)) {
 			return &InputError{output, a.dir}
 		}
 	}
@@ -244,11 +244,11 @@ func (c *check) apart(output string) error {
 // real is a result's path without links.
 func (c *check) real(output string, link bool) (string, error) {
 	if link {
-		return realPath(output)
+		return RealPath(output)
 	}
 	dir := filepath.Dir(output)
 	if dir != c.last || c.dir == "" {
-		real, err := realPath(dir)
+		real, err := RealPath(dir)
 		if err != nil {
 			return "", err
 		}
@@ -267,7 +267,7 @@ func (c *check) unique(ctx context.Context, total int) error {
 		hashes = hashes[:0]
 		err := c.each(ctx, func(_ Picture, outputs []string) error {
 			for _, output := range outputs {
-				if h := maphash.String(c.seed, sameName(output)); h%parts == part {
+				if h := maphash.String(c.seed, SameName(output)); h%parts == part {
 					hashes = append(hashes, h)
 				}
 			}
@@ -294,7 +294,7 @@ func (c *check) find(ctx context.Context, hash uint64) error {
 	from := map[string]string{} // of the names with that hash: one but for an accident
 	return c.each(ctx, func(pic Picture, outputs []string) error {
 		for i, output := range outputs {
-			name := sameName(output)
+			name := SameName(output)
 			if maphash.String(c.seed, name) != hash {
 				continue
 			}
@@ -311,8 +311,8 @@ func (c *check) find(ctx context.Context, hash uint64) error {
 	})
 }
 
-// sameName is equal for names that a file system takes for one.
-func sameName(path string) string {
+// SameName is equal for names that a file system takes for one.
+func SameName(path string) string {
 	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
 		return strings.ToLower(path)
 	}
