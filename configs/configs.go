@@ -183,6 +183,9 @@ type Video struct {
 	// Brightness is the largest share by which one view is brighter than the
 	// other, below 1.
 	Brightness float64 `yaml:"brightness" json:"brightness"`
+	// Clips is a folder of clips, or of folders of frames, whose consecutive
+	// frames are half of the pairs; empty for photos alone.
+	Clips string `yaml:"clips" json:"clips"`
 }
 
 // Term is the content loss or the style loss: Weight times the sum over layers

@@ -15,6 +15,7 @@ import (
 	"stylenet/configs"
 	"stylenet/data"
 	"stylenet/internal/checkpoint"
+	"stylenet/internal/clips"
 	"stylenet/internal/devices"
 	"stylenet/internal/images"
 	"stylenet/internal/inference"
@@ -63,7 +64,8 @@ type Run struct {
 	model   *model.Model
 	from    *checkpoint.Snapshot // that the run goes on from, while it is opened; nil for one that begins
 	loader  *data.Loader
-	source  Source // the loader, or what stands before it
+	source  Source     // the loader, or what stands before it
+	clips   *clips.Set // of video.clips, which the loader reads; nil without
 
 	lossArrays inference.Arrays
 	graph
@@ -146,7 +148,7 @@ func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, er
 func absolute(cfg *configs.Config) (*configs.Config, error) {
 	c := *cfg
 	c.Style.Images = append([]configs.StyleImage(nil), c.Style.Images...)
-	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Style.Image, &c.Style.Dir, &c.VGG.Weights, &c.Train.PreviewImage, &c.Network.From}
+	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Video.Clips, &c.Style.Image, &c.Style.Dir, &c.VGG.Weights, &c.Train.PreviewImage, &c.Network.From}
 	for i := range c.Style.Images {
 		paths = append(paths, &c.Style.Images[i].Path)
 	}
@@ -191,7 +193,7 @@ func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from 
 	for _, stage := range []func() error{
 		r.openLosses,
 		func() error { return r.openModel(from) },
-		func() error { return r.openData(from) },
+		func() error { return r.openData(ctx, from) },
 		r.openPreview,
 		r.openHoldout,
 		r.buildStep,
@@ -290,7 +292,7 @@ func DataOptions(cfg *configs.Config) data.Options {
 	return o
 }
 
-func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
+func (r *Run) openData(ctx context.Context, from *checkpoint.Snapshot) (err error) {
 	var s cursorState
 	if from != nil {
 		if err := json.Unmarshal(from.State, &s); err != nil {
@@ -298,7 +300,13 @@ func (r *Run) openData(from *checkpoint.Snapshot) (err error) {
 		}
 		r.cursor, r.step, r.elapsed = s.Data, from.Step, from.ElapsedSeconds
 	}
-	r.loader, err = data.NewLoader(DataOptions(r.config), r.cursor)
+	options := DataOptions(r.config)
+	if r.config.Kind == "video" && r.config.Video.Clips != "" {
+		if r.clips, err = openClips(ctx, r.config, r.dir, &options); err != nil {
+			return fmt.Errorf("video.clips: %w", err)
+		}
+	}
+	r.loader, err = data.NewLoader(options, r.cursor)
 	var cache *data.CacheError
 	if errors.As(err, &cache) {
 		return fmt.Errorf("data.cache: %w", err)
@@ -548,6 +556,9 @@ func (r *Run) Close() error {
 	var errs []error
 	if r.loader != nil {
 		r.loader.Close()
+	}
+	if r.clips != nil {
+		errs = append(errs, r.clips.Close())
 	}
 	if r.metrics != nil {
 		errs = append(errs, r.metrics.Close())

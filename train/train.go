@@ -8,6 +8,7 @@
 //	eval.jsonl      a line for each evaluation on held-out photos (Evaluation)
 //	checkpoints/    the newest snapshots (package checkpoint)
 //	previews/       the preview photo as the network stylizes it
+//	clips.frames    frames of video.clips, where these are (package clips)
 //
 // It refuses to decode photos (package data), to know what the losses are made
 // of (package losses) and to talk to a person: callers observe.

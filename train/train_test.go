@@ -195,6 +195,7 @@ func stopAt(t *testing.T, open func(context.Context, Options) (*Run, error), ste
 func TestResumeIsExact(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	w := newWorld(t, 7)
+	w.film(t, 6)
 	for _, c := range []struct {
 		name string
 		sets []string
@@ -206,6 +207,7 @@ func TestResumeIsExact(t *testing.T) {
 			"train.threads=2", "train.steps=4", "network.architecture=c3s1-16,d32,R32,u16,c3s1-3", "loss.style.layers={relu1_2: 1}",
 		}, []int{2}, nil},
 		{"bf16", []string{"train.precision=bf16"}, []int{4}, nil},
+		{"clips", append(everything, "kind=video", "video.motion=3", "data.workers=3", "video.clips="+w.path("clips")), []int{1, 5, 8, 11}, nil},
 		{"video", append(everything, "kind=video", "video.motion=3", "data.workers=3"), []int{1, 5, 8, 11}, nil},
 		{"many styles", w.twoStyles(t), []int{3, 6}, nil},
 		{"everything", append(everything, "data.workers=3"), []int{1, 5, 8, 11}, nil},

@@ -1,10 +1,13 @@
 package train
 
 import (
+	"context"
 	"math/rand/v2"
+	"path/filepath"
 
 	"stylenet/configs"
 	"stylenet/data"
+	"stylenet/internal/clips"
 	"stylenet/internal/kernels"
 	"stylenet/internal/views"
 	"stylenet/losses"
@@ -21,9 +24,13 @@ type video struct {
 	pictures, flows, marks []float32
 }
 
+func motionOf(c configs.Video) views.Motion {
+	return views.Motion{Pixels: c.Motion, Noise: c.Noise, Brightness: c.Brightness}
+}
+
 // derivePairs makes batches hold pairs of views of size×size pixels.
 func derivePairs(o *data.Options, size int, c configs.Video) {
-	m := views.Motion{Pixels: c.Motion, Noise: c.Noise, Brightness: c.Brightness}
+	m := motionOf(c)
 	o.Size, o.Values = size+2*m.Border(), views.Values(size)
 	o.Derive = func() (func(dst, crop []float32, random *rand.Rand) error, error) {
 		k, err := views.NewMaker(size, m)
@@ -32,6 +39,36 @@ func derivePairs(o *data.Options, size int, c configs.Video) {
 		}
 		return k.Make, nil
 	}
+}
+
+// openClips makes every second pair one of consecutive frames, by chance. The
+// frames are kept in the run's directory, so that a resume has the same.
+func openClips(ctx context.Context, cfg *configs.Config, dir string, o *data.Options) (*clips.Set, error) {
+	size, border := cfg.Data.Size, motionOf(cfg.Video).Border()
+	// A quarter more than a view leaves a choice of places.
+	set, err := clips.Open(ctx, cfg.Video.Clips, filepath.Join(dir, "clips.frames"), size*5/4+2*border)
+	if err != nil {
+		return nil, err
+	}
+	photos := o.Derive
+	o.Derive = func() (func(dst, crop []float32, random *rand.Rand) error, error) {
+		synthetic, err := photos()
+		if err != nil {
+			return nil, err
+		}
+		cutter, err := set.NewCutter(size, border)
+		if err != nil {
+			return nil, err
+		}
+		return func(dst, crop []float32, random *rand.Rand) error {
+			if random.IntN(2) == 0 {
+				return synthetic(dst, crop, random)
+			}
+			p := views.PairOf(dst, size)
+			return cutter.Cut(p.Views, p.Flow, p.Seen, random)
+		}, nil
+	}
+	return set, nil
 }
 
 func (k *video) build() (g graph, err error) {

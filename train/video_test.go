@@ -3,9 +3,11 @@ package train
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"stylenet/internal/flow"
@@ -101,5 +103,40 @@ func TestPlainRunGoesOnForVideo(t *testing.T) {
 	lines := readLines[Metrics](t, w.path("run/metrics.jsonl"))
 	if len(lines) != 4 || lines[1].Temporal != 0 || !(lines[2].Temporal > 0) {
 		t.Errorf("lines %+v", lines)
+	}
+}
+
+// film adds a folder of frames of a clip.
+func (w world) film(t *testing.T, frames int) {
+	t.Helper()
+	check(t, os.MkdirAll(w.path("clips/a"), 0o777))
+	for i, c := 0, motion.Drawn(1, 64, 56); i < frames; i++ {
+		check(t, images.Save(w.path(fmt.Sprintf("clips/a/%d.png", i)), c.Frame(i), images.SaveOptions{}))
+	}
+}
+
+// Clips are opened before training, and stand in the run's directory; what is wrong
+// with them leaves nothing behind.
+func TestClips(t *testing.T) {
+	w := newWorld(t, 2)
+	sets := []string{"kind=video", "video.motion=2", "video.clips=" + w.path("clips")}
+	for _, want := range []string{"video.clips: open " + w.path("clips"), "video.clips: " + w.path("clips") + " holds no clips"} {
+		if _, err := New(t.Context(), w.config(t, sets...), w.path("run"), Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if entries, err := os.ReadDir(w.path("run")); err != nil || len(entries) != 1 || entries[0].Name() != ".lock" {
+			t.Errorf("%s leaves %v", want, entries)
+		}
+		check(t, os.MkdirAll(w.path("clips"), 0o777))
+	}
+	w.film(t, 4)
+	trainAll(t, w.config(t, sets...), w.path("run"))
+	trainAll(t, w.config(t, sets[:2]...), w.path("photos"))
+	with, without := readLines[Metrics](t, w.path("run/metrics.jsonl")), readLines[Metrics](t, w.path("photos/metrics.jsonl"))
+	if with[0].Temporal == without[0].Temporal && with[1].Temporal == without[1].Temporal {
+		t.Error("clips change nothing")
+	}
+	if _, err := os.Stat(w.path("run/clips.frames")); err != nil {
+		t.Error(err)
 	}
 }

@@ -37,6 +37,7 @@ var rules = []rule{
 	{"internal/motion", []string{"internal/flow", "internal/images", "internal/scenes"}, "clips are rendered for whoever judges by them"},
 	{"internal/video", []string{"internal/atomicfile", "internal/images"}, "clips are read and written whatever is done to their frames"},
 	{"internal/stabilize", []string{"internal/flow", "internal/images"}, "flicker is taken out of frames, whatever painted them"},
+	{"internal/clips", []string{"internal/atomicfile", "internal/flow", "internal/images", "internal/video"}, "pairs are cut from clips, whatever learns from them"},
 	{"internal/views", nil, "pairs are made of numbers, wherever photos come from and whatever learns from them"},
 	{"internal/networks", []string{"internal/weights"}, "a network is data: training, inference and export read it, and it knows none of them"},
 
@@ -73,7 +74,7 @@ var rules = []rule{
 		"losses", "internal/autodiff", "internal/images", "internal/inference", "internal/kernels", "internal/networks", "internal/vgg", "internal/weights",
 	}, "a picture is optimised without training code, without a choice of device and wherever its state is kept"},
 	{"train", []string{
-		"configs", "data", "losses", "internal/atomicfile", "internal/autodiff", "internal/checkpoint", "internal/devices", "internal/formats/...",
+		"configs", "data", "losses", "internal/atomicfile", "internal/autodiff", "internal/checkpoint", "internal/clips", "internal/devices", "internal/formats/...",
 		"internal/images", "internal/inference", "internal/kernels", "internal/model", "internal/networks", "internal/stylize", "internal/vgg", "internal/views", "internal/weights",
 	}, "training ends in a checkpoint, and what is made of it later is export's"},
 	{"export", []string{
