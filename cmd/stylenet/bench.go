@@ -14,7 +14,7 @@ func newBenchCmd() *cobra.Command {
 peak_mib among its keys.`,
 		Example: `  stylenet bench stylize --size 1920x1080
   stylenet bench stylize --json | jq .images_per_second`,
-	}, newBenchStylizeCmd(), newBenchTrainCmd(), newBenchDataCmd(), newBenchRooflineCmd(), newBenchScalingCmd())
+	}, newBenchStylizeCmd(), newBenchTrainCmd(), newBenchDataCmd(), newBenchRooflineCmd(), newBenchScalingCmd(), newBenchFlickerCmd())
 }
 
 // measurement is what every benchmark reports.
