@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"stylenet/internal/weights"
 )
 
 // everyOp is a network of every kind of layer.
@@ -155,4 +157,40 @@ func TestResizeTaps(t *testing.T) {
 			t.Errorf("%s: %v, %v, %v", name, first, second, weight)
 		}
 	}
+}
+
+// A description from a hostile file is refused, or makes a network whose sizes
+// can be computed, soon and without a panic.
+func FuzzParseDesign(f *testing.F) {
+	j := Johnson{Architecture: "c9s1-4,d6,R6,u4,U2,c9s2-3,c3s1-3", Padding: "reflect-start", Norm: "batch", Upsample: "transposed", Output: "tanh", OutputScale: 150}
+	for _, d := range []Design{j, everyOp(), MultiStyle{j, []string{"a", "b"}}} {
+		text, err := json.Marshal(d)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		d, err := ParseDesign(text)
+		if err != nil {
+			return
+		}
+		net, err := d.Build()
+		if err != nil {
+			return
+		}
+		if d.String() == "" {
+			t.Error("a network without a description")
+		}
+		if _, least, err := net.Multiple(); err == nil {
+			if _, err := net.Sizes(least, least); err != nil {
+				t.Errorf("%d is too small: %v", least, err)
+			}
+		}
+		for _, p := range net.Params() {
+			if weights.Elements(p.Shape) < 0 {
+				t.Errorf("%s has the shape %v", p.Name, p.Shape)
+			}
+		}
+	})
 }
