@@ -16,6 +16,7 @@ import (
 	"io"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"github.com/nlpodyssey/gopickle/types"
 
@@ -79,7 +80,7 @@ func readError(tensor, what string, err error) error {
 }
 
 // Decode reads a whole file of size bytes: a state_dict, or a dict that holds
-// one under "state_dict" or "model_state_dict". The tensors come in the order of
+// one, under "state_dict", "model_state_dict" or any other name. The tensors come in the order of
 // the state_dict, as float32, row-major whatever their strides; float32, float16,
 // bfloat16 and float64 are read, integers and booleans are left out. The map is
 // what the dict around the state_dict says in numbers and texts, nil where there
@@ -114,7 +115,10 @@ func Decode(r io.ReaderAt, size int64) (*weights.Set, map[string]string, error) 
 	if !ok {
 		return nil, nil, invalid("it holds no state_dict: write it with torch.save(model.state_dict(), path)")
 	}
-	entries, metadata := unwrap(entries)
+	entries, metadata, err := unwrap(entries)
+	if err != nil {
+		return nil, nil, err
+	}
 	set, err := collect(entries, size)
 	if err != nil {
 		return nil, nil, err
@@ -124,15 +128,27 @@ func Decode(r io.ReaderAt, size int64) (*weights.Set, map[string]string, error) 
 
 // unwrap finds the state_dict among what a training script saved with it, and
 // what is said there in numbers and texts.
-func unwrap(outer []types.DictEntry) (entries []types.DictEntry, metadata map[string]string) {
+func unwrap(outer []types.DictEntry) (entries []types.DictEntry, metadata map[string]string, err error) {
+	var names []string // of dicts of tensors
 	for _, e := range outer {
-		if inner, ok := items(e.Value); ok && (e.Key == "state_dict" || e.Key == "model_state_dict") {
-			entries = inner
+		inner, ok := items(e.Value)
+		if !ok {
+			continue
+		}
+		if e.Key == "state_dict" || e.Key == "model_state_dict" {
+			entries, names = inner, nil
 			break
 		}
+		if hasTensors(inner) {
+			name, _ := e.Key.(string) // other keys may hold themselves
+			entries, names = inner, append(names, fmt.Sprintf("%.40q", name))
+		}
 	}
-	if entries == nil {
-		return outer, nil
+	switch {
+	case entries == nil || names != nil && hasTensors(outer):
+		return outer, nil, nil
+	case len(names) > 1:
+		return nil, nil, invalid("it holds several state_dicts (%s): save one of them under \"state_dict\"", strings.Join(names[:min(len(names), 5)], ", "))
 	}
 	for _, e := range outer {
 		key, ok := e.Key.(string)
@@ -155,7 +171,12 @@ func unwrap(outer []types.DictEntry) (entries []types.DictEntry, metadata map[st
 			metadata[key] = text
 		}
 	}
-	return entries, metadata
+	return entries, metadata, nil
+}
+
+// hasTensors says that a dict itself holds tensors.
+func hasTensors(entries []types.DictEntry) bool {
+	return slices.ContainsFunc(entries, func(e types.DictEntry) bool { _, ok := e.Value.(*tensor); return ok })
 }
 
 // collect turns the entries of a state_dict into a set.

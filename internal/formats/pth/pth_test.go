@@ -208,6 +208,38 @@ func TestHostilePickles(t *testing.T) {
 	}
 }
 
+// A state_dict is found under any name, unless there are several.
+func TestUnwrap(t *testing.T) {
+	head := read(t, "testdata/python2.pth")
+	head = head[:bytes.Index(head, []byte("\x80\x02ccollections"))]
+	w := rebuild("K\x02", "K\x00", "K\x02\x85", "K\x01\x85")
+	inner := "}U\x01w" + w + "s"
+	key := func(name, value string) string { return "U" + string(rune(len(name))) + name + value + "s" }
+	numbers := "}" + key("lr", "K\x03") // no tensors
+	for name, test := range map[string]struct{ dict, want string }{
+		"other name":       {"}" + key("epoch", "K\x07") + key("transformer", inner) + key("optimizer", numbers), "w epoch=7"},
+		"state_dict first": {"}" + key("ema", inner) + key("state_dict", inner) + key("epoch", "K\x07"), "w epoch=7"},
+		"itself":           {"}U\x01w" + w + "s" + key("buffers", inner), "w"},
+		"two":              {"}" + key("G", inner) + key("D", inner), `it holds several state_dicts ("G", "D"): save one of them under "state_dict"`},
+		"keys in keys":     {"}]q\x00h\x00a" + inner + "s]q\x01h\x01a" + inner + "s", `several state_dicts ("", "")`},
+	} {
+		file := slices.Concat(head, []byte("\x80\x02"+test.dict+"."), []byte(tailOfS))
+		set, metadata, err := Decode(bytes.NewReader(file), int64(len(file)))
+		got := ""
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = set.Tensors()[0].Name
+			for k, v := range metadata {
+				got += " " + k + "=" + v
+			}
+		}
+		if !strings.HasSuffix(got, test.want) && (err == nil || !strings.Contains(got, test.want)) {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
 // tailOfS ends a legacy file: the list of storages, ["s"], and its values 1
 // and 2.
 const tailOfS = "\x80\x02]U\x01sa.\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80?\x00\x00\x00\x40"
