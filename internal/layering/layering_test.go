@@ -70,6 +70,7 @@ var rules = []rule{
 	{"internal/stylize/batch", []string{"data", "internal/images"}, "which pictures there are and where results go does not depend on what is done to them"},
 	{"internal/sanity", []string{"internal/images", "internal/inference", "internal/kernels", "internal/model", "internal/networks", "internal/scenes"}, "a model is judged by what it makes of two pictures, wherever it and the device come from"},
 	{"internal/coco", nil, "annotations are text, whatever is done to the pictures"},
+	{"internal/evaluate", []string{"losses", "internal/images", "internal/inference", "internal/kernels", "internal/networks", "internal/vgg"}, "pictures are measured whoever painted them, and on whatever device"},
 	{"internal/optimize", []string{
 		"losses", "internal/autodiff", "internal/images", "internal/inference", "internal/kernels", "internal/networks", "internal/vgg", "internal/weights",
 	}, "a picture is optimised without training code, without a choice of device and wherever its state is kept"},
