@@ -232,14 +232,14 @@ func killed(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(cmd.Start())
 	defer cmd.Wait() // that it was killed is no error
 	defer cmd.Process.Kill()
-	for range 2000 {
+	for range 12000 {
 		b, err := os.ReadFile(filepath.Join(ts.MkAbs(args[1]), batch.JournalName))
 		if err == nil && bytes.Count(b, []byte("\n")) >= lines {
 			return
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	ts.Fatalf("the journal of %s has no %d lines after 10 s", args[1], lines)
+	ts.Fatalf("the journal of %s has no %d lines after a minute", args[1], lines)
 }
 
 // colours is a network of many styles, red, green and blue, as many of them as

@@ -500,15 +500,21 @@ func (w *repaint) claim() error {
 // vgg opens VGG-19.
 func (w *repaint) vgg(dev kernels.Device) (*vgg.Weights, error) {
 	c := w.cfg.VGG
-	if c.Random {
-		warn(w.cmd, "content and style are measured by a random VGG-19; for better results get trained weights: stylenet weights fetch")
-		return vgg.Random(dev, c.Seed)
+	return openVGG(w.cmd, dev, c.Weights, c.Convention, c.Random, c.Seed)
+}
+
+// openVGG opens the VGG-19 that measures content and style: a file of weights, ""
+// being the one that is found, or a random one.
+func openVGG(cmd *cobra.Command, dev kernels.Device, path, convention string, random bool, seed uint64) (*vgg.Weights, error) {
+	if random {
+		warn(cmd, "content and style are measured by a random VGG-19; for better results get trained weights: stylenet weights fetch")
+		return vgg.Random(dev, seed)
 	}
-	path, err := vgg.Find(c.Weights)
+	path, err := vgg.Find(path)
 	if err != nil {
 		return nil, err
 	}
-	return vgg.Open(path, c.Convention)
+	return vgg.Open(path, convention)
 }
 
 // optimizeReport is the line that --json prints for each step.

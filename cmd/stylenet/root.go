@@ -25,7 +25,7 @@ func newRootCmd() *cobra.Command {
 		SilenceErrors: true, // main reports them
 		SilenceUsage:  true,
 	},
-		newInitCmd(), newDataCmd(), newWeightsCmd(), newTrainCmd(), newExportCmd(), newImportCmd(), newInspectCmd(), newStylizeCmd(), newOptimizeCmd(), newAugmentCmd(),
+		newInitCmd(), newDataCmd(), newWeightsCmd(), newTrainCmd(), newExportCmd(), newImportCmd(), newInspectCmd(), newStylizeCmd(), newEvalCmd(), newOptimizeCmd(), newAugmentCmd(),
 		newBenchCmd(), newDemoCmd(), newDevicesCmd(), newVersionCmd(),
 	)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")

@@ -285,9 +285,9 @@ func (o *stylizeOptions) count(ctx context.Context, p *batch.Plan) (pictures int
 	switch o.output {
 	case stdout:
 		return 1, nil
+	case "":
 	default:
 		return p.Check(ctx)
-	case "":
 	}
 	all, err := p.Pictures()
 	if err != nil {

@@ -65,6 +65,11 @@ func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path string) (loaded
 	if m, err = o.mixing.mix(m, path); err != nil {
 		return loaded{}, err
 	}
+	return ownStyleBrush(path, m), nil
+}
+
+// ownStyleBrush is a model with a style of its own.
+func ownStyleBrush(path string, m *model.Model) loaded {
 	digest := func() (string, error) {
 		h := sha256.New()
 		err := model.Write(h, m)
@@ -77,7 +82,7 @@ func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path string) (loaded
 		}
 		return s, nil
 	}
-	return loaded{digest, open}, nil
+	return loaded{digest, open}
 }
 
 // brushNames are the files' names without their extensions, with those of
