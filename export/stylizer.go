@@ -41,8 +41,19 @@ type Options struct {
 	// StyleMix weighs the styles of a network of many, by their names; weights
 	// are divided by their sum. nil is for a network of one style.
 	StyleMix map[string]float64
+	// Styles are for a model of any style: pictures whose styles are mixed, at
+	// their sizes, of which strokes follow. Strength is the share of the styled
+	// features, above 0 to 1; 0 means 1.
+	Styles   []Style
+	Strength float32
 	// Convention is LoadAs's.
 	Convention string
+}
+
+// Style is a picture with a style.
+type Style struct {
+	Image  image.Image
+	Weight float64 // beside other styles; 0 means 1
 }
 
 // Open reads a model file, as Load does, and makes it ready to run. Close
@@ -67,11 +78,51 @@ func OpenWith(path string, o Options) (*Stylizer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m, err = o.styled(dev, m); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), dev.Close())
+	}
 	style, err := stylize.Open(dev, m)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), dev.Close())
 	}
 	return &Stylizer{dev: dev, style: style}, nil
+}
+
+// styled gives a model of any style its own; others it leaves as they are.
+func (o Options) styled(dev kernels.Device, m *Model) (*Model, error) {
+	if _, ok := m.AnyStyle(); !ok {
+		if len(o.Styles) > 0 || o.Strength != 0 {
+			return nil, errors.New("the model has a style of its own: Styles and Strength are for one of any style")
+		}
+		return m, nil
+	}
+	var styles []model.Style
+	var weights []float64
+	for _, s := range o.Styles {
+		p, err := images.FromImage(s.Image)
+		if err != nil {
+			return nil, fmt.Errorf("style: %w", err)
+		}
+		style, err := stylize.StyleOf(dev, m, p)
+		if err != nil {
+			return nil, err
+		}
+		if s.Weight == 0 {
+			s.Weight = 1
+		}
+		styles, weights = append(styles, style), append(weights, s.Weight)
+	}
+	if len(styles) == 0 {
+		return nil, errors.New("the model takes its style from a picture: give it one in Options.Styles")
+	}
+	mix, err := model.MixStyles(styles, weights)
+	if err != nil {
+		return nil, err
+	}
+	if o.Strength == 0 {
+		o.Strength = 1
+	}
+	return m.Styled(mix, o.Strength)
 }
 
 // Stylize returns img in the model's style: an image of the same size, for

@@ -323,3 +323,69 @@ func TestOpenWith(t *testing.T) {
 		t.Errorf("bf16 is %d of 255 off", worst)
 	}
 }
+
+// A model of any style runs with the styles of the options, and not without.
+func TestOpenWithStyles(t *testing.T) {
+	design := networks.AdaIN{Encoder: networks.Caffe, Layer: "relu2_1"}
+	net, err := design.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := net.Init(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "any.safetensors")
+	if err := export.Safetensors(path, &export.Model{Network: design, Weights: set}); err != nil {
+		t.Fatal(err)
+	}
+	photo := image.NewNRGBA(image.Rect(0, 0, 20, 16))
+	bold, faint := image.NewNRGBA(image.Rect(0, 0, 32, 32)), image.NewNRGBA(image.Rect(0, 0, 40, 32))
+	for i := range bold.Pix {
+		bold.Pix[i] = uint8(255 * (i / 8 % 2))
+		if i < len(photo.Pix) {
+			photo.Pix[i] = uint8(i * i)
+		}
+		if i%4 == 3 {
+			bold.Pix[i] = 255
+		}
+	}
+	for i := range faint.Pix {
+		faint.Pix[i] = uint8(100 + i%3)
+	}
+	result := func(o export.Options) []uint8 {
+		s, err := export.OpenWith(path, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		img, err := s.Stylize(photo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch img := img.(type) {
+		case *image.RGBA:
+			return img.Pix
+		case *image.NRGBA:
+			return img.Pix
+		}
+		t.Fatalf("%T", img)
+		return nil
+	}
+	one := result(export.Options{Styles: []export.Style{{Image: bold}}})
+	mix := result(export.Options{Styles: []export.Style{{Image: bold}, {Image: faint, Weight: 2}}})
+	weak := result(export.Options{Styles: []export.Style{{Image: bold}}, Strength: .3})
+	if bytes.Equal(one, mix) || bytes.Equal(one, weak) {
+		t.Error("mix or strength have no effect")
+	}
+	if _, err := export.Open(path); err == nil || !strings.Contains(err.Error(), "give it one in Options.Styles") {
+		t.Errorf("without a style: %v", err)
+	}
+	own := filepath.Join(t.TempDir(), "own.safetensors")
+	if err := export.Safetensors(own, tiny(reflectNet)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := export.OpenWith(own, export.Options{Styles: []export.Style{{Image: bold}}}); err == nil || !strings.Contains(err.Error(), "a style of its own") {
+		t.Errorf("a model of one style took another: %v", err)
+	}
+}
