@@ -73,6 +73,9 @@ type Style struct {
 	// Dir is the folder of the styles that kind "adain" learns from, nested or
 	// flat. Their crops are cut as the photos' are.
 	Dir string `yaml:"dir" json:"dir,omitempty"`
+	// Holdout is a folder of pictures, kept out of training, in whose styles kind
+	// "adain" previews and evaluates; empty for the first ones of Dir.
+	Holdout string `yaml:"holdout" json:"holdout,omitempty"`
 	// Size is the long side of the style image in pixels, at least 32.
 	Size int `yaml:"size" json:"size"`
 	// Scale multiplies Size: below 1 for finer strokes, above for broader.

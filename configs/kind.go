@@ -24,6 +24,7 @@ func kindKeys() map[string][]string {
 		"style.image":     {johnson, video},
 		"style.images":    {johnson, multistyle, video},
 		"style.dir":       {adain},
+		"style.holdout":   {adain},
 		"network":         {johnson, multistyle, video},
 		"network.from":    {multistyle},
 		"network.encoder": {adain},

@@ -32,7 +32,7 @@ type adain struct {
 
 	photos, pictures *inference.Plan // the encoder on both batches
 	after            []kernels.Kernel
-	shown            []shownStyle // nil before they are needed
+	shown            []shownStyle
 }
 
 // shownStyle is a style picture that previews and evaluations look at.
@@ -105,6 +105,9 @@ func (k *adain) openData(state json.RawMessage) (err error) {
 	options.Seed++ // a style has no photo of its own
 	if k.styles, err = data.NewLoader(options, k.cursor); err != nil {
 		return fmt.Errorf("style.dir: %w", err)
+	}
+	if r.config.Train.PreviewEvery > 0 || r.config.Data.Holdout != "" {
+		return k.openShown()
 	}
 	return nil
 }
@@ -231,15 +234,12 @@ func (k *adain) openTargets(dev kernels.Device, last int) (target kernels.Array,
 	return target, moments, err
 }
 
-// shownStyles is how many styles previews and evaluations look at: the folder's
-// first.
-const shownStyles = 2
+// shownStyles is how many styles previews and evaluations look at: the first of
+// style.holdout, or else of style.dir.
+const shownStyles = 4
 
 func (k *adain) samples() ([]sample, error) {
 	r := k.r
-	if err := k.openShown(); err != nil {
-		return nil, err
-	}
 	var samples []sample
 	for _, s := range k.shown {
 		style, err := stylize.StyleOf(r.dev, r.model, s.picture)
@@ -273,17 +273,21 @@ func (k *adain) samples() ([]sample, error) {
 }
 
 func (k *adain) openShown() error {
-	if k.shown != nil {
-		return nil
+	dir, files, key := k.r.config.Style.Dir, k.styles.Files(), "style.dir"
+	if held := k.r.config.Style.Holdout; held != "" {
+		dir, key = held, "style.holdout"
+		var err error
+		if files, err = data.List(dir); err != nil {
+			return fmt.Errorf("style.holdout: %w", err)
+		}
 	}
-	dir := k.r.config.Style.Dir
-	for _, f := range k.styles.Files() {
+	for _, f := range files {
 		if len(k.shown) == shownStyles {
 			break
 		}
 		p, err := images.Open(filepath.Join(dir, filepath.FromSlash(f)))
 		if err != nil || min(p.W, p.H) < data.DefaultMinSide {
-			continue // the loader skips it, too
+			continue
 		}
 		w, h := images.LongSide(p.W, p.H, k.r.config.Style.LongSide())
 		if p, err = images.Resize(p, w, h); err != nil {
@@ -293,7 +297,7 @@ func (k *adain) openShown() error {
 		k.shown = append(k.shown, shownStyle{strings.ReplaceAll(name, "/", "-"), p})
 	}
 	if len(k.shown) == 0 {
-		return fmt.Errorf("style.dir: no picture in %s can be read", dir)
+		return fmt.Errorf("%s: no picture in %s can be read", key, dir)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -78,6 +79,11 @@ func TestAdaINResumeIsExact(t *testing.T) {
 	cfg.Data.Holdout = w.path("held out")
 	check(t, os.MkdirAll(cfg.Data.Holdout, 0o777))
 	w.draw(t, "held out/0.png", 99)
+	cfg.Style.Holdout = w.path("unseen")
+	check(t, os.MkdirAll(cfg.Style.Holdout, 0o777))
+	for _, name := range []string{"a", "b"} {
+		w.draw(t, "unseen/"+name+".png", uint64(name[0]))
+	}
 	trainAll(t, cfg, w.path("straight"))
 	want := outcome(t, w.path("straight"))
 	dir := w.path("stopped")
@@ -219,6 +225,22 @@ func contentDistance(t *testing.T, r *Run, p, photo *images.Picture) float64 {
 	content, _, err := m.Measure(photo.Pix, p.Pix)
 	check(t, errors.Join(err, m.Close()))
 	return content[0]
+}
+
+// What is wrong with the folders of styles is said before the first step.
+func TestAdaINFolders(t *testing.T) {
+	w := newWorld(t, 2)
+	check(t, os.MkdirAll(w.path("empty"), 0o777))
+	for want, sets := range map[string][]string{
+		"style.dir: ":     {"style.dir=" + w.path("empty")},
+		"style.holdout: ": {"style.holdout=" + w.path("gone"), "train.preview_every=1"},
+		"style.holdout: no picture in " + w.path("empty"): {"style.holdout=" + w.path("empty"), "train.preview_every=1"},
+	} {
+		cfg := w.anyStyle(t, append(w.quick(t), sets...)...)
+		if _, err := New(t.Context(), cfg, w.path("run"), Options{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v: %v, want %s", sets, err, want)
+		}
+	}
 }
 
 // The encoder in a model is VGG-19, scaled: it is what the losses are measured

@@ -148,7 +148,7 @@ func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, er
 func absolute(cfg *configs.Config) (*configs.Config, error) {
 	c := *cfg
 	c.Style.Images = append([]configs.StyleImage(nil), c.Style.Images...)
-	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Video.Clips, &c.Style.Image, &c.Style.Dir, &c.VGG.Weights, &c.Train.PreviewImage, &c.Network.From}
+	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Video.Clips, &c.Style.Image, &c.Style.Dir, &c.Style.Holdout, &c.VGG.Weights, &c.Train.PreviewImage, &c.Network.From}
 	for i := range c.Style.Images {
 		paths = append(paths, &c.Style.Images[i].Path)
 	}
