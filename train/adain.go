@@ -45,8 +45,11 @@ func (k *adain) design() (_ networks.Design, err error) {
 	c := k.r.config
 	k.model = networks.AdaIN{Encoder: k.r.vgg.Convention, Layer: c.Network.Encoder, AveragePool: c.VGG.Pooling == "avg"}
 	k.r.recipe.Moments = true
-	k.encoder, err = k.model.EncoderNetwork()
-	return k.model, err
+	if k.encoder, err = k.model.EncoderNetwork(); err != nil {
+		return nil, err
+	}
+	k.r.lossNet = k.encoder // which may be deeper than the losses ask for
+	return k.model, k.r.vgg.For(k.encoder)
 }
 
 // balancePhotos is how many photos the encoder is balanced on: their centres.

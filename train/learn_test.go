@@ -109,6 +109,7 @@ func TestLearningRate(t *testing.T) {
 		// (1 + cos(π·k/4)) for k = 0 to 3
 		{configs.Train{LR: 2, Schedule: "cosine"}, []float64{2, 1 + math.Sqrt2/2, 1, 1 - math.Sqrt2/2}},
 		{configs.Train{LR: 8, Schedule: "step", DecayEvery: 2, DecayFactor: .5}, []float64{8, 8, 4, 4, 2}},
+		{configs.Train{LR: 8, Schedule: "inverse", Decay: 1}, []float64{8, 4, 8. / 3, 2}},
 		{configs.Train{LR: 8, Schedule: "step", DecayEvery: 2, DecayFactor: .5, Warmup: 4}, []float64{2, 4, 3, 4, 2}},
 	} {
 		for i, want := range c.want {
