@@ -48,8 +48,7 @@ func (k *adain) design() (_ networks.Design, err error) {
 	if k.encoder, err = k.model.EncoderNetwork(); err != nil {
 		return nil, err
 	}
-	k.r.lossNet = k.encoder // which may be deeper than the losses ask for
-	return k.model, k.r.vgg.For(k.encoder)
+	return k.model, k.r.vgg.For(k.encoder) // it may be deeper than the losses ask for
 }
 
 // balancePhotos is how many photos the encoder is balanced on: their centres.
@@ -161,10 +160,16 @@ func (k *adain) build() (g graph, err error) {
 		return g, err
 	}
 	last := len(keep) - 1
-	if k.photos, err = inference.Compile(r.dev, k.encoder, r.lossArrays, batch, size, size, keep[last]); err != nil {
+	encoder := r.lossArrays
+	if r.recipe.Deepest() != k.model.Layer {
+		if encoder, err = inference.Upload(r.dev, k.encoder, r.model.Weights); err != nil {
+			return g, err
+		}
+	}
+	if k.photos, err = inference.Compile(r.dev, k.encoder, encoder, batch, size, size, keep[last]); err != nil {
 		return g, fmt.Errorf("the encoder at data.size %d: %w", size, err)
 	}
-	if k.pictures, err = inference.Compile(k.photos.Device(), k.encoder, r.lossArrays, batch, size, size, keep...); err != nil {
+	if k.pictures, err = inference.Compile(k.photos.Device(), k.encoder, encoder, batch, size, size, keep...); err != nil {
 		return g, err
 	}
 	target, moments, err := k.openTargets(k.pictures.Device(), last)
@@ -195,7 +200,7 @@ func (k *adain) build() (g graph, err error) {
 	for range r.recipe.Content { // the encoder's layer, and no other
 		targets.Content = append(targets.Content, target)
 	}
-	terms, err := losses.Perceptual(a, k.encoder, r.lossArrays, y[0], targets, r.recipe)
+	terms, err := losses.Perceptual(a, r.lossNet, r.lossArrays, y[0], targets, r.recipe)
 	if err != nil {
 		return g, err
 	}
@@ -254,7 +259,7 @@ func (k *adain) samples() ([]sample, error) {
 			return nil, err
 		}
 		samples = append(samples, sample{name: s.name, model: styled, meter: func(dev kernels.Device, h, w int) (meter, error) {
-			moments, err := losses.MomentsOf(dev, k.encoder, r.lossArrays, s.picture.Pix, s.picture.H, s.picture.W, r.recipe.Style)
+			moments, err := losses.MomentsOf(dev, r.lossNet, r.lossArrays, s.picture.Pix, s.picture.H, s.picture.W, r.recipe.Style)
 			if err != nil {
 				return nil, err
 			}
@@ -269,7 +274,7 @@ func (k *adain) samples() ([]sample, error) {
 				}
 				targets = append(targets, a)
 			}
-			return losses.NewMeter(dev, k.encoder, r.lossArrays, targets, r.recipe, h, w)
+			return losses.NewMeter(dev, r.lossNet, r.lossArrays, targets, r.recipe, h, w)
 		}})
 	}
 	return samples, nil

@@ -248,7 +248,7 @@ func TestAdaINFolders(t *testing.T) {
 func TestAdaINEncoderIsKept(t *testing.T) {
 	w := newWorld(t, 3)
 	// Without a content loss nothing but the model asks for the deepest layer.
-	cfg := w.anyStyle(t, append(w.quick(t), "train.steps=2", "loss.content={weight: 0, layers: {}}", "loss.style.layers={relu1_1: 1}")...)
+	cfg := w.anyStyle(t, append(w.quick(t), "train.steps=2", "loss.content={weight: 0, layers: {}}", "loss.style.layers={relu1_2: 1}")...)
 	r, err := New(t.Context(), cfg, w.path("run"), Options{})
 	check(t, err)
 	defer func() { check(t, r.Close()) }()
