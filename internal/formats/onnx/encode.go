@@ -140,11 +140,16 @@ func (e *encoder) parameter(l networks.Layer, suffix string, dtype onnxpb.Tensor
 }
 
 // kernel lists the tensors of a convolution.
-func (e *encoder) kernel(l networks.Layer, noBias bool, dtype onnxpb.TensorProto_DataType) []string {
+func (e *encoder) kernel(i int, noBias bool, dtype onnxpb.TensorProto_DataType) (names []string) {
+	suffixes := []string{"weight", "bias"}
 	if noBias {
-		return []string{e.parameter(l, "weight", dtype)}
+		suffixes = suffixes[:1]
 	}
-	return []string{e.parameter(l, "weight", dtype), e.parameter(l, "bias", dtype)}
+	for _, suffix := range suffixes {
+		t := e.set.Get(e.net.Layers[i].Name + "." + suffix)
+		names = append(names, e.constant(t.Name, t.Shape, scaled(t.Data, e.halfScale(i)), dtype))
+	}
+	return names
 }
 
 // layer appends the nodes of a layer that computes in that type, and returns
@@ -161,9 +166,9 @@ func (e *encoder) layer(i int, dtype onnxpb.TensorProto_DataType) string {
 	output := l.Name + "_output"
 	switch op := l.Op.(type) {
 	case networks.Conv:
-		e.node("Conv", l.Name, output, append(inputs, e.kernel(l, op.NoBias, dtype)...), convAttributes(op)...)
+		e.node("Conv", l.Name, output, append(inputs, e.kernel(i, op.NoBias, dtype)...), convAttributes(op)...)
 	case networks.ConvTranspose:
-		e.node("ConvTranspose", l.Name, output, append(inputs, e.kernel(l, op.NoBias, dtype)...),
+		e.node("ConvTranspose", l.Name, output, append(inputs, e.kernel(i, op.NoBias, dtype)...),
 			list("kernel_shape", op.Kernel, op.Kernel), list("strides", op.Stride, op.Stride),
 			list("pads", op.Pad, op.Pad, op.Pad, op.Pad), list("output_padding", op.OutputPad, op.OutputPad))
 	case networks.Norm:

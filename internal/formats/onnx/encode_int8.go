@@ -145,12 +145,16 @@ func (e *encoder) equalized(i int) (gains, shifts []float32) {
 }
 
 // epsilonScale is what the ε of a norm is multiplied by where the values that it
-// reads were scaled before: the geometric mean of the scales' squares, since a norm
-// has one ε for all channels.
+// reads were scaled before. Int8 scales by channels: it is the geometric mean of the
+// scales' squares then, since a norm has one ε for all channels.
 func (e *encoder) epsilonScale(i int) float32 {
 	from := e.net.Layers[i].Inputs[0]
-	if from == networks.Input || e.o.Precision != Int8 || !e.inIntegers(from) || !e.forNormAlone(from) {
+	if from == networks.Input || !e.forNormAlone(from) {
 		return 1
+	}
+	if e.o.Precision != Int8 || !e.inIntegers(from) {
+		by := e.halfScale(from)
+		return by * by
 	}
 	gains, _ := e.equalized(from)
 	sum := 0.

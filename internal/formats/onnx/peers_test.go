@@ -35,6 +35,8 @@ type peerCase struct {
 	Mixes    [][]float32 `json:"mixes"` // of styles, for each input; null for a network of one
 	Style    string      `json:"style"` // the norm that takes its moments from a second picture
 	Second   [][4]int    `json:"style_shapes"`
+	// Reference has ONNX's own, slow evaluator run the file.
+	Reference bool `json:"reference"`
 
 	o      Options
 	net    *networks.Network

@@ -66,9 +66,9 @@ func TestFloat16(t *testing.T) {
 	if got, want := len(weight.RawData), 2*len(set.Get("conv2.conv2d.weight").Data); got != want {
 		t.Errorf("conv2.conv2d.weight has %d bytes, want %d", got, want)
 	}
-	set.Get("conv2.conv2d.weight").Data[3] = 65520
+	set.Get("deconv3.conv2d.weight").Data[3] = 65520
 	err := Encode(&strings.Builder{}, net, set, Options{Precision: Float16})
-	if want := `onnx: tensor "conv2.conv2d.weight": the value 65520 is beyond the range of float16: write float32`; err == nil || err.Error() != want {
+	if want := `onnx: tensor "deconv3.conv2d.weight": the value 65520 is beyond the range of float16: write float32`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
