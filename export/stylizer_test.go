@@ -2,27 +2,20 @@ package export_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
 	"log"
-	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"stylenet/export"
 	"stylenet/internal/checkpoint"
-	"stylenet/internal/devices"
-	"stylenet/internal/images"
 	"stylenet/internal/networks"
-	"stylenet/internal/stylize"
-	"stylenet/internal/testassets"
 	"stylenet/internal/weights"
 )
 
@@ -190,97 +183,6 @@ func TestLoadRun(t *testing.T) {
 	}
 	if _, _, err := export.LoadRun(t.TempDir()); !errors.Is(err, checkpoint.ErrNone) {
 		t.Errorf("a folder without checkpoints: %v", err)
-	}
-}
-
-// script runs an ONNX model on raw float32 pictures: MODEL, then for each
-// picture WIDTH HEIGHT IN OUT.
-const script = `
-import sys, numpy as np, onnxruntime as ort
-s = ort.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-rest = sys.argv[2:]
-while rest:
-    w, h, src, dst = int(rest[0]), int(rest[1]), rest[2], rest[3]
-    x = np.fromfile(src, "<f4").reshape(1, 3, h, w)
-    s.run(None, {"input": x})[0].astype("<f4").tofile(dst)
-    rest = rest[4:]
-`
-
-// What runs the exported model elsewhere must show the picture that stylenet
-// shows.
-func TestAgreesWithONNXRuntime(t *testing.T) {
-	python := os.Getenv("STYLENET_PEERS_PYTHON")
-	if python == "" {
-		t.Skip("needs a Python with onnxruntime: name it in STYLENET_PEERS_PYTHON")
-	}
-	m, err := export.Load(testassets.Path(t, "models/pytorch-starry.pth"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	photo, err := images.Open(testassets.Path(t, "photos/0000.jpg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	model := filepath.Join(dir, "m.onnx")
-	if err := export.ONNX(model, m); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-c", script, model}
-	var pictures []*images.Picture
-	for i, size := range [][2]int{{1, 1}, {17, 13}, {3, 64}, {101, 67}} {
-		p, err := images.Resize(photo, size[0], size[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := binary.Append(nil, binary.LittleEndian, p.Pix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		src, dst := filepath.Join(dir, fmt.Sprint(i, ".in")), filepath.Join(dir, fmt.Sprint(i, ".out"))
-		if err := os.WriteFile(src, raw, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		pictures = append(pictures, p)
-		args = append(args, fmt.Sprint(p.W), fmt.Sprint(p.H), src, dst)
-	}
-	if out, err := exec.Command(python, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, exact := range []bool{true, false} {
-		dev, err := devices.Open("auto", devices.Options{Exact: exact})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := stylize.Open(dev, m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, p := range pictures {
-			raw, err := os.ReadFile(filepath.Join(dir, fmt.Sprint(i, ".out")))
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := make([]float32, len(p.Pix))
-			if err := binary.Read(strings.NewReader(string(raw)), binary.LittleEndian, want); err != nil {
-				t.Fatal(err)
-			}
-			got, err := s.Picture(t.Context(), p, stylize.Options{Strength: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			worst := 0.
-			for k, v := range want {
-				worst = max(worst, math.Abs(float64(got.Pix[k]-min(max(v, 0), 255))))
-			}
-			t.Logf("%s, exact %v, %d×%d: at most %.4f of 255 apart", dev.Info().Backend, exact, p.W, p.H, worst)
-			if worst > 1 {
-				t.Errorf("%d×%d: %v of 255 apart", p.W, p.H, worst)
-			}
-		}
-		if err := errors.Join(s.Close(), dev.Close()); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
