@@ -10,12 +10,16 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"stylenet/export"
 	"stylenet/internal/checkpoint"
 	"stylenet/internal/networks"
+	"stylenet/internal/scenes"
 	"stylenet/internal/weights"
 )
 
@@ -90,6 +94,62 @@ func TestStylizer(t *testing.T) {
 }
 
 // A network of many styles is mixed as it is opened.
+// One Stylizer serves callers at the same time, and Close may come at any moment:
+// whoever is late gets an error, and never a wrong picture.
+func TestStylizerConcurrent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	if err := export.Safetensors(path, tiny(reflectNet)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := export.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	photos, want := make([]image.Image, 4), make([]image.Image, 4)
+	for i := range photos {
+		photos[i] = scenes.Photo(uint64(i), 24+i*4, 20+i*3)
+		if want[i], err = s.Stylize(photos[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closing, closed := make(chan struct{}), make(chan error, 2)
+	for range 2 {
+		go func() {
+			<-closing
+			closed <- s.Close()
+		}()
+	}
+	var callers sync.WaitGroup
+	var shown atomic.Int32
+	for k := range 8 {
+		callers.Go(func() {
+			for n := range 6 {
+				i := (k + n) % len(photos)
+				got, err := s.Stylize(photos[i])
+				if err != nil {
+					if !strings.Contains(err.Error(), "closed") {
+						t.Error(err)
+					}
+					return
+				}
+				if !reflect.DeepEqual(got, want[i]) {
+					t.Errorf("photo %d became another picture", i)
+				}
+				if shown.Add(1) == 16 {
+					close(closing)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if err := errors.Join(<-closed, <-closed); err != nil {
+		t.Error(err)
+	}
+	if n := shown.Load(); n < 16 {
+		t.Errorf("%d pictures", n)
+	}
+}
+
 func TestOpenWithStyleMix(t *testing.T) {
 	d := networks.MultiStyle{Johnson: johnson("c3s1-4,c3s1-3"), Styles: []string{"a", "b"}}
 	net, err := d.Build()
