@@ -13,7 +13,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Packages with goroutines of their own. The race detector needs cgo, and makes
 # kernels so slow that the others are left out.
-RACE := ./data ./train ./internal/checkpoint ./internal/images ./internal/stylize
+RACE := ./data ./export ./train ./internal/checkpoint ./internal/images ./internal/stylize
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -45,7 +45,7 @@ export GO CGO CUDADIR FUZZTIME
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # the targets of a test share two cores, and their order is the cheapest fault first
 .PHONY: help setup build demo test lint lint-tags lint-cudahost lint-portable test-tags test-cudahost test-portable race \
-	fuzz-short fuzz cross e2e golden bench bench-compare bench-roofline bench-plots bench-regress gpu-pack clean
+	fuzz-short fuzz cross e2e test-serving golden bench bench-compare bench-roofline bench-plots bench-regress gpu-pack clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -103,6 +103,9 @@ cross:
 
 e2e:
 	scripts/e2e.sh bin/stylenet
+
+test-serving: build ## run exported models with the programs they are for (installs those, 6 GB)
+	$(CGOENV) scripts/serving.sh $(TAGS)
 
 golden: ## make the golden files again, by the scripts beside them
 	@PYTHON=$(PYTHON) scripts/golden.sh

@@ -2,9 +2,10 @@
 # Installs what building and testing need and this machine lacks: compilers of C
 # and C++, oneDNN, and ffmpeg for videos; with the argument "peers" also the Python
 # that bench/compare.py starts with, with "regress" that of bench/regress.py and
-# valgrind. Does nothing where all is there.
+# valgrind, with "serving" what scripts/serving.sh does not install by itself. Does
+# nothing where all is there.
 #
-# usage: scripts/setup.sh [peers|regress]; CGO=0 asks for no C compiler and no oneDNN,
+# usage: scripts/setup.sh [peers|regress|serving]; CGO=0 asks for no C compiler and no oneDNN,
 # CUDADIR=FOLDER for what a build with CUDA needs, in that folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -94,6 +95,12 @@ if ! { command -v ffmpeg && command -v ffprobe; } >/dev/null; then
 fi
 case ${1-} in
 peers) python3 -c 'import venv, ensurepip' 2>/dev/null || install python3 python3-venv ;;
+serving)
+	python3 -c 'import venv, ensurepip' 2>/dev/null || install python3 python3-venv
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || install chromium
+	command -v npm >/dev/null || install npm
+	/usr/bin/python3 -c 'import cv2' 2>/dev/null || install python3-opencv
+	;;
 regress)
 	command -v valgrind >/dev/null || install valgrind || die "valgrind could not be installed, and it counts the instructions"
 	command -v python3 >/dev/null || install python3
