@@ -17,10 +17,10 @@ const maxGain = 512
 // 1 for all but networks of uncommonly large weights, and where anything but a
 // norm, which undoes it, reads the result.
 func (e *encoder) halfScale(i int) float32 {
-	if e.o.Precision != Float16 || e.exact(i) || !e.forNormAlone(i) {
+	l := e.net.Layers[i]
+	if e.o.Precision != Float16 || !isConv(l.Op) || e.exact(i) || !e.forNormAlone(i) {
 		return 1
 	}
-	l := e.net.Layers[i]
 	weight := e.set.Get(l.Name + ".weight").Data
 	var channelOf func(k int) int // of the result, by the index of a weight
 	var sums []float64            // of the weights' magnitudes
@@ -33,8 +33,6 @@ func (e *encoder) halfScale(i int) float32 {
 		sums = make([]float64, op.Out)
 		per := op.Kernel * op.Kernel
 		channelOf = func(k int) int { return k / per % op.Out }
-	default:
-		return 1
 	}
 	most := 0.
 	for k, w := range weight {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"stylenet/internal/formats/floats"
 	"stylenet/internal/formats/onnx/onnxpb"
 	"stylenet/internal/networks"
 )
@@ -70,6 +71,45 @@ func TestFloat16(t *testing.T) {
 	err := Encode(&strings.Builder{}, net, set, Options{Precision: Float16})
 	if want := `onnx: tensor "deconv3.conv2d.weight": the value 65520 is beyond the range of float16: write float32`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// Weights are scaled down where their results could leave the range of half
+// precision and a norm undoes it, and nowhere else.
+func TestFloat16Scales(t *testing.T) {
+	conv := networks.Conv{In: 3, Out: 3, Kernel: 1, Stride: 1}
+	net := &networks.Network{Channels: 3, Layers: []networks.Layer{
+		{Name: "first", Op: conv, Inputs: []int{networks.Input}},
+		{Name: "normed", Op: conv, Inputs: []int{0}},
+		{Name: "norm", Op: networks.Norm{Channels: 3, Eps: 1e-5}, Inputs: []int{1}},
+		{Name: "relu", Op: networks.ReLU{}, Inputs: []int{2}},
+		{Name: "again", Op: networks.Norm{Channels: 3, Eps: 1e-5}, Inputs: []int{3}},
+		{Name: "up", Op: networks.ConvTranspose{In: 3, Out: 3, Kernel: 1, Stride: 1}, Inputs: []int{4}},
+		{Name: "upped", Op: networks.Norm{Channels: 3, Eps: 1e-5}, Inputs: []int{5}},
+		{Name: "last", Op: conv, Inputs: []int{6}},
+	}}
+	set := randomWeights(t, net)
+	for _, name := range []string{"first", "normed", "up", "last"} {
+		copy(set.Get(name+".weight").Data, []float32{1000, -500, 500, 1, 1, 1, 0, 0, 0}) // 2000 in channel 0
+	}
+	copy(set.Get("up.weight").Data, []float32{100, 3000, 0, 100, -1000, 0, 100, 96, 0}) // 4096 in channel 1
+	m := encode(t, net, set, Options{Precision: Float16})
+	for name, scale := range map[string]float32{"first": 1, "normed": 1. / 4, "up": 1. / 8, "last": 1} {
+		raw := initializer(t, m, name+".weight")
+		got := make([]float32, 9)
+		if raw.GetDataType() == int32(typeHalf) {
+			floats.F16.Decode(got, raw.RawData)
+		} else {
+			floats.F32.Decode(got, raw.RawData)
+		}
+		if want := set.Get(name + ".weight").Data[0] * scale; got[0] != want {
+			t.Errorf("%s begins with %g, want %g", name, got[0], want)
+		}
+	}
+	for name, want := range map[string]float64{"norm": 1e-5 / 16, "again": 1e-5, "upped": 1e-5 / 64} {
+		if got := float64(attribute(node(t, m, name), "epsilon").GetF()); math.Abs(got/want-1) > 1e-5 {
+			t.Errorf("ε of %s is %g, want %g", name, got, want)
+		}
 	}
 }
 
