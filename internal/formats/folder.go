@@ -40,20 +40,32 @@ func indexOf(path string) string {
 	return ""
 }
 
-// shards are the files of numbers beside an index.
-type shards struct {
-	prefix string
-	files  []*os.File
+// neighbours opens the files of numbers beside a file.
+type neighbours struct {
+	path  string
+	files []*os.File
 }
 
-func beside(path string) *shards { return &shards{prefix: strings.TrimSuffix(path, indexSuffix)} }
-
-func (s *shards) open(i, n int) (*io.SectionReader, error) {
-	f, err := os.Open(fmt.Sprintf("%s.data-%05d-of-%05d", s.prefix, i, n))
+// shard opens the i-th of n files beside a checkpoint's index.
+func (b *neighbours) shard(i, n int) (*io.SectionReader, error) {
+	f, err := os.Open(fmt.Sprintf("%s.data-%05d-of-%05d", strings.TrimSuffix(b.path, indexSuffix), i, n))
 	if err != nil {
 		return nil, fmt.Errorf("its numbers: %w", err)
 	}
-	s.files = append(s.files, f)
+	return b.section(f)
+}
+
+// file opens a file in the same folder, or below it.
+func (b *neighbours) file(location string) (*io.SectionReader, error) {
+	f, err := os.OpenInRoot(filepath.Dir(b.path), filepath.FromSlash(location))
+	if err != nil {
+		return nil, err
+	}
+	return b.section(f)
+}
+
+func (b *neighbours) section(f *os.File) (*io.SectionReader, error) {
+	b.files = append(b.files, f)
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -64,8 +76,8 @@ func (s *shards) open(i, n int) (*io.SectionReader, error) {
 	return io.NewSectionReader(f, 0, info.Size()), nil
 }
 
-func (s *shards) close() (err error) {
-	for _, f := range s.files {
+func (b *neighbours) close() (err error) {
+	for _, f := range b.files {
 		err = errors.Join(err, f.Close())
 	}
 	return err

@@ -43,7 +43,8 @@ type File struct {
 	ONNX    *onnx.Info
 }
 
-// Open reads a whole model file. Of TensorFlow's files path is any of those of a
+// Open reads a whole model file, and with an ONNX file those of its folder that it
+// names. Of TensorFlow's files path is any of those of a
 // checkpoint, their common beginning, the folder that they lie in, or that of
 // dumped variables. Every error names the path. A damaged file gives the
 // *FormatError of its codec, a good one that is not read its *UnsupportedError,
@@ -71,8 +72,9 @@ func Open(path string) (*File, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
-	file, err := decode(f, info.Size(), beside(path))
-	if err != nil {
+	data := &neighbours{path: path}
+	file, err := decode(f, info.Size(), data)
+	if err := errors.Join(err, data.close()); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return file, nil
@@ -82,7 +84,7 @@ func Open(path string) (*File, error) {
 const sniffed = 512
 
 // decode reads a file; data opens those beside it.
-func decode(r io.ReaderAt, size int64, data *shards) (*File, error) {
+func decode(r io.ReaderAt, size int64, data *neighbours) (*File, error) {
 	start, end := make([]byte, min(size, sniffed)), make([]byte, min(size, 8))
 	if _, err := r.ReadAt(start, 0); err != nil && err != io.EOF {
 		return nil, err
@@ -92,8 +94,8 @@ func decode(r io.ReaderAt, size int64, data *shards) (*File, error) {
 	}
 	switch {
 	case tensorflow.Sniff(end):
-		set, err := tensorflow.Decode(r, size, data.open)
-		return &File{Format: TensorFlow, Tensors: set}, errors.Join(err, data.close())
+		set, err := tensorflow.Decode(r, size, data.shard)
+		return &File{Format: TensorFlow, Tensors: set}, err
 	case isPyTorch(start):
 		set, metadata, err := pth.Decode(r, size)
 		return &File{Format: PyTorch, Tensors: set, Metadata: metadata}, err
@@ -101,7 +103,7 @@ func decode(r io.ReaderAt, size int64, data *shards) (*File, error) {
 		set, metadata, err := safetensors.Decode(r, size)
 		return &File{Format: Safetensors, Tensors: set, Metadata: metadata}, err
 	case onnx.Sniff(start, size):
-		m, err := onnx.Decode(r, size)
+		m, err := onnx.Decode(r, size, data.file)
 		if err != nil {
 			return nil, err
 		}

@@ -189,3 +189,36 @@ func TestOpenTensorFlow(t *testing.T) {
 		t.Errorf("two checkpoints: %v", err)
 	}
 }
+
+// An ONNX file finds its weights in its folder, and nowhere else.
+func TestOpenONNXWithData(t *testing.T) {
+	file, err := Open("onnx/testdata/external/conv.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file.Tensors.Len() != 4 || file.Tensors.Elements() != 3*3*9+3+3*3*81+3 {
+		t.Errorf("%d tensors of %d values", file.Tensors.Len(), file.Tensors.Elements())
+	}
+	dir := t.TempDir()
+	raw, err := os.ReadFile("onnx/testdata/external/conv.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "conv.onnx")
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), "conv.onnx.data") {
+		t.Errorf("without its data: %v", err)
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(outside, make([]byte, 1<<14), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "conv.onnx.data")); err != nil {
+		t.Skip("links cannot be made here")
+	}
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "escapes") {
+		t.Errorf("a link out of the folder: %v", err)
+	}
+}

@@ -159,11 +159,15 @@ func wireType(f protoreflect.FieldDescriptor) protowire.Type {
 //
 // The graph must take one picture. Of several outputs the first is read. Only
 // what the output needs is looked at. Errors are a *FormatError, an
-// *UnsupportedError, or what r returned.
+// *UnsupportedError, or what r and data returned.
 //
-// Memory stays within a small multiple of size, and time is short, also for
-// hostile files.
-func Decode(r io.ReaderAt, size int64) (*Model, error) {
+// Tensors may lie in files beside the model's, as PyTorch's exporter writes them.
+// data opens one by its path from the model's folder, which has slashes and does
+// not leave the folder. With nil they are an error.
+//
+// Memory stays within a small multiple of the files' sizes, and time is short,
+// also for hostile files.
+func Decode(r io.ReaderAt, size int64, data func(location string) (*io.SectionReader, error)) (*Model, error) {
 	if size > maxFile {
 		return nil, unsupported("the file has %d MiB; networks up to %d MiB are read", size>>20, maxFile>>20)
 	}
@@ -182,7 +186,11 @@ func Decode(r io.ReaderAt, size int64) (*Model, error) {
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, model); err != nil {
 		return nil, invalid("it is no message of ONNX: %v", err)
 	}
-	g, err := newGraph(model, size)
+	more, err := external(model.GetGraph(), data)
+	if err != nil {
+		return nil, err
+	}
+	g, err := newGraph(model, size+more)
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func (g *graph) fromProto(p *onnxpb.TensorProto) (*tensor, error) {
 	}
 	n := elements(dims)
 	switch {
-	case len(p.GetExternalData()) > 0 || p.GetDataLocation() == onnxpb.TensorProto_EXTERNAL:
+	case isExternal(p):
 		return nil, unsupported("tensor %.200q lies in another file: save the model with its data inside, which onnx.save does", p.GetName())
 	case p.GetSegment() != nil:
 		return nil, unsupported("tensor %.200q is one of several segments", p.GetName())

@@ -20,7 +20,7 @@ import (
 
 func decode(t *testing.T, raw []byte) (*Model, error) {
 	t.Helper()
-	m, err := Decode(bytes.NewReader(raw), int64(len(raw)))
+	m, err := Decode(bytes.NewReader(raw), int64(len(raw)), nil)
 	if (m == nil) == (err == nil) {
 		t.Fatalf("%v, %v", m, err)
 	}
@@ -350,10 +350,10 @@ func TestDecodeErrors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Decode(strings.NewReader("short"), 10); err == nil || !strings.Contains(err.Error(), "it ends too early") {
+	if _, err := Decode(strings.NewReader("short"), 10, nil); err == nil || !strings.Contains(err.Error(), "it ends too early") {
 		t.Errorf("a short file: %v", err)
 	}
-	if _, err := Decode(strings.NewReader(""), 1<<40); err == nil || !strings.Contains(err.Error(), "networks up to 256 MiB are read") {
+	if _, err := Decode(strings.NewReader(""), 1<<40, nil); err == nil || !strings.Contains(err.Error(), "networks up to 256 MiB are read") {
 		t.Errorf("a huge file: %v", err)
 	}
 }

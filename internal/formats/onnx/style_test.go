@@ -74,7 +74,7 @@ func TestStyleInput(t *testing.T) {
 	if err := Encode(&b, net, set, Options{Style: networks.AdaINNorm}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Decode(bytes.NewReader(b.Bytes()), int64(b.Len())); err == nil || !strings.Contains(err.Error(), "style") {
+	if _, err := Decode(bytes.NewReader(b.Bytes()), int64(b.Len()), nil); err == nil || !strings.Contains(err.Error(), "style") {
 		t.Errorf("a model of two pictures was read: %v", err)
 	}
 }
