@@ -68,6 +68,16 @@ func TestTrainingOnGPU(t *testing.T) {
 	}
 	moves(t, w, "back", "cuda", "cpu", cpuBackend(t))
 	t.Run("stylizing", stylizes)
+	// A recorded step serves every style: what tells them apart is in the device's
+	// memory.
+	t.Run("many styles", func(t *testing.T) {
+		w := newWorld(t, 4)
+		sets := append(w.twoStyles(t), "network.norm=instance", "train.device=cuda:0", "train.deterministic=true", "train.exact=true", "train.steps=6")
+		if called := recorded(t, w, sets...); called > 3 {
+			t.Errorf("the launches of %d of 6 steps were called", called)
+		}
+		moves(t, w, "to", "cpu", "cuda:0", "cuda", append(w.twoStyles(t), "train.steps=6")...)
+	})
 }
 
 func cpuBackend(t *testing.T) string {
