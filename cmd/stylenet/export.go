@@ -200,7 +200,7 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 		m.StyleName = strings.Join(brushNames(o.style.styles), " + ")
 	}
 	holdsMany := format.name == "safetensors" || format.name == "onnx" && o.dtype != export.Int8
-	if o.mixing.styleMix != "" || len(m.Styles()) == 1 || !holdsMany {
+	if len(o.mixing.mixes) > 0 || len(m.Styles()) == 1 || !holdsMany {
 		if m, err = o.mixing.mix(m, source); err != nil {
 			return err
 		}

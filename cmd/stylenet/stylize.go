@@ -41,7 +41,7 @@ type stylizeOptions struct {
 }
 
 func newStylizeCmd() *cobra.Command {
-	o := &stylizeOptions{memory: stylize.DefaultMemory}
+	o := &stylizeOptions{memory: stylize.DefaultMemory, mixing: mixing{several: true}}
 	cmd := &cobra.Command{
 		Use:   "stylize --model MODEL... FILE|DIR|GLOB|-... -o OUT",
 		Short: "Repaint pictures and clips in the style of a model",
@@ -68,8 +68,8 @@ model's decoder remembers it.
 A model of many styles (kind multistyle) paints the one that --style-mix names, or
 several mixed: a=0.3,b=0.7. stylenet inspect lists them.
 
-With several models each has a result of every picture, and --sheet shows them
-side by side.
+With several models, or mixes, each has a result of every picture, and --sheet
+shows them side by side.
 
 --keep-colors=luminance paints what is blue in the photo in light and dark blue;
 --keep-colors=match paints with the photo's palette, but where the style puts

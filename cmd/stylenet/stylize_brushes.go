@@ -42,19 +42,28 @@ func (o *stylizeOptions) brushes(*cobra.Command) []brush {
 	var all []brush
 	for i, name := range brushNames(o.models) {
 		path := o.models[i]
-		all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.loadModelBrush(cmd, path) }})
+		add := func(name, mix string) {
+			all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.loadModelBrush(cmd, path, mix) }})
+		}
+		if len(o.mixing.mixes) < 2 {
+			add(name, o.mixing.first())
+			continue
+		}
+		for _, mix := range o.mixing.mixes {
+			add(name+"-"+mixName(mix), mix)
+		}
 	}
 	return all
 }
 
-// loadModelBrush reads a model file or a run.
-func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path string) (loaded, error) {
+// loadModelBrush reads a model file or a run, for a mix of its styles.
+func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path, mix string) (loaded, error) {
 	m, err := loadModel(cmd, path)
 	if err != nil {
 		return loaded{}, err
 	}
 	if _, ok := m.AnyStyle(); ok {
-		if o.mixing.styleMix != "" {
+		if mix != "" {
 			return loaded{}, fmt.Errorf("%s takes its style from a picture: --style-mix is for a model of kind multistyle", path)
 		}
 		return o.style.load(path, m, o.strength)
@@ -62,7 +71,7 @@ func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path string) (loaded
 	if len(o.style.styles) > 0 {
 		return loaded{}, ownStyle(path)
 	}
-	if m, err = o.mixing.mix(m, path); err != nil {
+	if m, err = mixOf(m, path, mix); err != nil {
 		return loaded{}, err
 	}
 	return ownStyleBrush(path, m), nil

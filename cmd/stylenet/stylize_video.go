@@ -95,6 +95,8 @@ func (o *stylizeOptions) isVideo(cmd *cobra.Command, args []string) (bool, error
 	switch {
 	case len(o.models) > 1:
 		return false, usagef(cmd, "give one model for a clip")
+	case len(o.mixing.mixes) > 1:
+		return false, usagef(cmd, "give one --style-mix for a clip")
 	case o.output == stdout:
 		return false, usagef(cmd, "a clip goes to a file, which is put together at the end: name one with -o")
 	case !(o.video.stabilize >= 0 && o.video.stabilize <= 1): // not a number fails too
