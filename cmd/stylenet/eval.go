@@ -33,6 +33,7 @@ type evalOptions struct {
 	sheet      string
 	json       bool
 	mixing     mixing
+	flicker    evalVideoOptions
 	arithmetic
 }
 
@@ -62,7 +63,7 @@ type evalReport struct {
 func newEvalCmd() *cobra.Command {
 	o := &evalOptions{conditions: evaluate.Default()}
 	cmd := &cobra.Command{
-		Use:   "eval --model MODEL... --style PAINTING FILE|DIR|GLOB...",
+		Use:   "eval --model MODEL... --style PAINTING FILE|DIR|GLOB... | --video --model MODEL... CLIP...",
 		Short: "Compare models by numbers and by eye",
 		Long: `Paint photos with each model and say how far the results are from the photos and
 from a painting: the content loss and the style loss for each layer of VGG-19,
@@ -76,9 +77,17 @@ numbers under equal conditions can be compared. VGG-19 computes in float32,
 whatever --precision the models have. A model of any style takes it from
 PAINTING.
 
+With --video the arguments are clips (through ffmpeg, which must be on PATH), and
+what is measured is how much results flicker, plain and with --stabilize: the
+warping error (Lai et al. 2018) and the temporal loss, which is the mean squared
+error where nothing is covered (Ruder et al. 2016). Motion is measured in the
+clip itself; stylenet bench flicker measures the same where it is known. --style
+is not needed then, and adds the style loss.
+
 --sheet shows the first ` + fmt.Sprint(evalSheetRows) + ` photos with all results side by side.`,
 		Example: `  stylenet eval --model runs/starry --style starry.jpg photos --sheet compare.png
   stylenet eval --model a.safetensors --model b.safetensors --style starry.jpg photos --max-photos 16
+  stylenet eval --video --model a.safetensors --model b.safetensors clip.mp4
   stylenet eval --model a.pth --style starry.jpg photos --json | jq '.rows[] | {name, style_share, ssim}'`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
@@ -98,6 +107,7 @@ PAINTING.
 	flags.BoolVar(&o.json, "json", false, "print the table as JSON")
 	o.addFlags(cmd)
 	o.mixing.addFlags(cmd)
+	o.flicker.addFlags(cmd)
 	addConvention(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth", "onnx")
 	completeFiles(cmd, "style", "jpg", "jpeg", "png", "webp")
@@ -112,7 +122,7 @@ func (o *evalOptions) check(cmd *cobra.Command) error {
 	switch {
 	case len(o.models) == 0:
 		return usagef(cmd, "no model: name one with --model")
-	case o.style == "":
+	case o.style == "" && !o.flicker.video:
 		return usagef(cmd, "no style: name a picture with --style")
 	case o.maxPhotos < 0:
 		return usagef(cmd, "--max-photos %d is negative", o.maxPhotos)
@@ -130,6 +140,9 @@ func (o *evalOptions) check(cmd *cobra.Command) error {
 	if err := o.mixing.check(cmd); err != nil {
 		return err
 	}
+	if err := o.flicker.check(cmd); err != nil {
+		return err
+	}
 	return o.arithmetic.check(cmd)
 }
 
@@ -137,7 +150,10 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err := o.check(cmd); err != nil {
 		return err
 	}
-	e := &evaluation{o: o, cmd: cmd}
+	if o.flicker.video {
+		return o.runVideo(cmd, args)
+	}
+	e := &evaluation{o: o, cmd: cmd, brushes: o.brushes()}
 	if e.plan.Inputs, err = batch.Open(args); err != nil {
 		return err
 	}
@@ -153,10 +169,6 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return fmt.Errorf("style: %w", err)
 	}
-	for i, name := range brushNames(o.models) {
-		path := o.models[i]
-		e.brushes = append(e.brushes, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.load(cmd, path) }})
-	}
 	for _, b := range e.brushes { // what is wrong with the last is said first
 		if _, err := b.load(cmd); err != nil {
 			return err
@@ -166,20 +178,12 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.dev.Close()) }()
-	// What measures does not take part in what is measured.
-	plain, err := openDevice(cmd, arithmetic{precision: kernels.Float32})
+	judge, closeJudge, err := o.openJudge(cmd, style)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, plain.Close()) }()
-	net, err := openVGG(cmd, plain, o.vgg, vgg.Auto, o.randomVGG, 1)
-	if err != nil {
-		return err
-	}
-	if e.judge, err = evaluate.New(plain, net, style, o.conditions); err != nil {
-		return fmt.Errorf("%s: %w", o.style, err)
-	}
-	defer func() { err = errors.Join(err, e.judge.Close()) }()
+	defer func() { err = errors.Join(err, closeJudge()) }()
+	e.judge = judge
 	if err := e.all(cmd.Context()); err != nil {
 		return err
 	}
@@ -195,6 +199,33 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return fmt.Errorf("%d of %d photos were left out", e.failed, e.failed+len(e.photos))
 	}
 	return nil
+}
+
+// brushes are those of the models.
+func (o *evalOptions) brushes() []brush {
+	var all []brush
+	for i, name := range brushNames(o.models) {
+		path := o.models[i]
+		all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.load(cmd, path) }})
+	}
+	return all
+}
+
+// openJudge opens what measures, which does not take part in what is measured.
+func (o *evalOptions) openJudge(cmd *cobra.Command, style *images.Picture) (_ *evaluate.Judge, closeAll func() error, err error) {
+	dev, err := openDevice(cmd, arithmetic{precision: kernels.Float32})
+	if err != nil {
+		return nil, nil, err
+	}
+	net, err := openVGG(cmd, dev, o.vgg, vgg.Auto, o.randomVGG, 1)
+	if err != nil {
+		return nil, nil, errors.Join(err, dev.Close())
+	}
+	judge, err := evaluate.New(dev, net, style, o.conditions)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", o.style, err), dev.Close())
+	}
+	return judge, func() error { return errors.Join(judge.Close(), dev.Close()) }, nil
 }
 
 // keepStyle refuses a sheet over the style.
