@@ -119,11 +119,14 @@ func runTraining(cmd *cobra.Command, json bool, open func(train.Options) (*train
 		Version: buildInfo().Version,
 		Warn:    func(err error) { warn(cmd, "%v", err) },
 		Observe: func(m train.Metrics) {
-			more := ""
+			of, more := "", ""
+			if m.StyleName != "" {
+				of = " of " + m.StyleName
+			}
 			if m.Temporal > 0 {
 				more = fmt.Sprintf(", temporal %.3g", m.Temporal)
 			}
-			bar.Describe(fmt.Sprintf("loss %.4g (content %.3g, style %.3g, tv %.3g%s), %.1f images/s", m.Loss, m.Content, m.Style, m.TotalVariation, more, m.ImagesPerSecond))
+			bar.Describe(fmt.Sprintf("loss%s %.4g (content %.3g, style %.3g, tv %.3g%s), %.1f images/s", of, m.Loss, m.Content, m.Style, m.TotalVariation, more, m.ImagesPerSecond))
 			_ = bar.Set(m.Step) // a terminal that is gone does not matter
 			if json && printed == nil {
 				printed = printJSON(cmd, m)
