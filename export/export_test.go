@@ -18,6 +18,7 @@ import (
 	"stylenet/internal/formats/onnx/onnxpb"
 	"stylenet/internal/model"
 	"stylenet/internal/networks"
+	"stylenet/internal/scenes"
 )
 
 func tiny(j networks.Johnson) *export.Model {
@@ -135,11 +136,39 @@ func TestSafetensors(t *testing.T) {
 func TestDTypes(t *testing.T) {
 	m := tiny(reflectNet)
 	m.StyleName, m.StyleLicence = "Great Wave", "public domain"
-	photos := func(yield func(image.Image, error) bool) { yield(image.NewGray(image.Rect(0, 0, 40, 30)), nil) }
+	copy(m.Weights.Get("deconv2.conv2d.bias").Data, []float32{128, 128, 128})
+	for i := range m.Weights.Get("deconv2.conv2d.weight").Data {
+		m.Weights.Get("deconv2.conv2d.weight").Data[i] *= 60 // the picture has contrast
+	}
+	photos := func(yield func(image.Image, error) bool) {
+		for seed := range uint64(6) {
+			if !yield(scenes.Photo(seed, 160, 128), nil) {
+				return
+			}
+		}
+	}
 	ranges, err := export.Calibrate(t.Context(), m, photos)
 	if err != nil {
 		t.Fatal(err)
 	}
+	scene := scenes.Photo(5, 61, 47)
+	shown := func(path string) image.Image {
+		s, err := export.OpenWith(path, export.Options{Exact: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		out, err := s.Stylize(scene)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	whole := filepath.Join(t.TempDir(), "m.safetensors")
+	if err := export.Safetensors(whole, m); err != nil {
+		t.Fatal(err)
+	}
+	want := shown(whole).(*image.RGBA)
 	for name, c := range map[string]struct {
 		write     func(path string) error
 		relative  float64
@@ -172,8 +201,17 @@ func TestDTypes(t *testing.T) {
 		if !c.tensors && (back.StyleName != m.StyleName || back.StyleLicence != m.StyleLicence || back.Recipe != m.Recipe) {
 			t.Errorf("%s says %q, %q, %q", name, back.StyleName, back.StyleLicence, back.Recipe)
 		}
+		worst, mean := 0, 0.
+		for i, v := range shown(path).(*image.RGBA).Pix {
+			d := max(int(v)-int(want.Pix[i]), int(want.Pix[i])-int(v))
+			worst, mean = max(worst, d), mean+float64(d)/float64(len(want.Pix))
+		}
+		t.Logf("%s shows a picture that is at most %d of 255 apart, %.2g on average", name, worst, mean)
+		if limit := 1 + 500*c.relative; c.quantized && mean > 1.5 || !c.quantized && float64(worst) > limit {
+			t.Errorf("%s shows another picture", name)
+		}
 		if c.quantized {
-			continue // limits of integers make it another network; TestAgreesWithONNXRuntime compares what it shows
+			continue // limits of integers make it another network
 		}
 		if back.Network != m.Network {
 			t.Errorf("%s holds %v", name, back.Network)

@@ -243,6 +243,94 @@ func TestAgreesWithONNXRuntime(t *testing.T) {
 	comparePeer(t, "onnxruntime", dir, models, cases)
 }
 
+// What 8-bit integers cost on photos that they were not calibrated on.
+func TestInt8AgreesOnPhotos(t *testing.T) {
+	if os.Getenv("STYLENET_PEERS_PYTHON") == "" {
+		t.Skip("needs a Python with onnxruntime: name it in STYLENET_PEERS_PYTHON, or run make test-serving")
+	}
+	m, err := export.Load(testassets.Path(t, "models/pytorch-starry.pth"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(testassets.Path(t, "photos"), "*.jpg"))
+	if err != nil || len(files) < 60 {
+		t.Fatalf("%d photos, %v", len(files), err)
+	}
+	const w, h, calibrated, tested = 384, 256, 48, 12
+	open := func(path string) *images.Picture {
+		p, err := images.Open(path)
+		if err == nil {
+			p, err = images.Resize(p, w, h)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	ranges, err := export.Calibrate(t.Context(), m, func(yield func(image.Image, error) bool) {
+		for _, path := range files[tested : tested+calibrated] {
+			if !yield(open(path).Image(), nil) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	c := &peerCase{Name: "int8", Bytes: true, Shapes: slices.Repeat([][4]int{{1, h, w, 3}}, tested)}
+	c.Model = write(t, dir, "int8.onnx", func(path string) error {
+		return export.ONNXWith(path, m, export.ONNXOptions{DType: export.Int8, Ranges: ranges, ImageIO: export.Uint8NHWC})
+	})
+	native := write(t, dir, "m.safetensors", func(path string) error { return export.Safetensors(path, m) })
+	for i, path := range files[:tested] {
+		rgba, pix := open(path).Image().(*image.RGBA), []byte(nil)
+		for p := 0; p < len(rgba.Pix); p += 4 {
+			pix = append(pix, rgba.Pix[p:p+3]...)
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("int8.%d.in", i)), pix, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runPeer(t, "onnxruntime", dir, []*peerCase{c})
+	s, err := export.Open(filepath.Join(dir, native))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sum, worst, shift := 0., math.Inf(1), 0.
+	for i, path := range files[:tested] {
+		painting, err := s.Stylize(open(path).Image())
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("int8.%d.out", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, len(raw)/4)
+		if _, err := binary.Decode(raw, binary.LittleEndian, got); err != nil {
+			t.Fatal(err)
+		}
+		squares, colour := 0., [3]float64{}
+		for k, v := range got {
+			d := float64(v) - float64(painting.(*image.RGBA).Pix[k/3*4+k%3])
+			squares += d * d
+			colour[k%3] += d / (w * h)
+		}
+		psnr := 10 * math.Log10(255*255/(squares/float64(len(got))))
+		sum, worst = sum+psnr/tested, min(worst, psnr)
+		for _, c := range colour {
+			shift = max(shift, c, -c)
+		}
+		t.Logf("%s: %.1f dB, colours %+.2f", filepath.Base(path), psnr, colour)
+	}
+	t.Logf("%d photos of %d×%d after %d others: %.1f dB on average, %.1f dB the worst; colours shift by up to %.2f of 255", tested, w, h, calibrated, sum, worst, shift)
+	if !(sum > 40 && worst > 28 && shift < .5) {
+		t.Error("8-bit integers cost more than they should")
+	}
+}
+
 // OpenCV 4.6, which Debian has, reads models of one size and float32; newer ones
 // read what ONNX Runtime does.
 func TestAgreesWithOpenCV(t *testing.T) {
