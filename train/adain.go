@@ -52,7 +52,7 @@ func (k *adain) design() (_ networks.Design, err error) {
 }
 
 // balancePhotos is how many photos the encoder is balanced on: their centres.
-const balancePhotos = 16
+const balancePhotos = 64
 
 func (k *adain) initial(net *networks.Network) (*weights.Set, error) {
 	r, side := k.r, k.r.config.Data.Size

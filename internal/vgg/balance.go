@@ -3,6 +3,7 @@ package vgg
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"stylenet/internal/inference"
@@ -10,12 +11,13 @@ import (
 	"stylenet/internal/networks"
 )
 
-// Balance scales the convolutions up to a layer so that the mean of every
-// channel, over all places of some pictures, is 1 behind ReLU: the "normalised"
-// VGG of Gatys, Ecker and Bethge 2016. Layers then weigh alike in a loss, and
-// their features are of a size that a decoder learns from. A channel that those
-// pictures stir less than a hundredth of its layer's mean is scaled as if it were
-// that much: some other picture may stir it.
+// Balance scales the convolutions up to a layer so that the root mean square of
+// every channel, over all places of some pictures, is 1 behind ReLU. Channels and
+// layers then weigh alike in a loss, and are of a size that a decoder learns from.
+// The "normalised" VGG of Gatys, Ecker and Bethge 2016 has means of 1; a channel
+// that is seldom stirred, but strongly, would outweigh all others so. One of less
+// than a tenth of its layer's root mean square is scaled as if it had that: other
+// pictures may stir it.
 //
 // The network computes what it did but for these scales, for ReLU and pooling
 // pass on a factor above 0. Convolutions behind that layer are dropped. net is
@@ -24,7 +26,7 @@ func (w *Weights) Balance(dev kernels.Device, net *networks.Network, pictures []
 	if err := w.For(net); err != nil {
 		return err
 	}
-	means, err := channelMeans(dev, net, w, pictures, side)
+	strengths, err := channelStrengths(dev, net, w, pictures, side)
 	if err != nil {
 		return err
 	}
@@ -38,7 +40,7 @@ func (w *Weights) Balance(dev kernels.Device, net *networks.Network, pictures []
 		if !ok {
 			continue
 		}
-		after := means[net.Layers[i+1].Name] // the ReLU's
+		after := strengths[net.Layers[i+1].Name] // the ReLU's
 		floor(after)
 		from, to := w.Set.Get(l.Name+".weight").Data, set.Get(l.Name+".weight").Data
 		bias, shift := w.Set.Get(l.Name+".bias").Data, set.Get(l.Name+".bias").Data
@@ -60,22 +62,23 @@ func (w *Weights) Balance(dev kernels.Device, net *networks.Network, pictures []
 	return nil
 }
 
-// floor raises means to a hundredth of theirs.
-func floor(means []float64) {
-	var mean float64
-	for _, m := range means {
-		mean += m / float64(len(means))
+// floor raises the strengths of channels to a tenth of their layer's.
+func floor(strengths []float64) {
+	var square float64
+	for _, s := range strengths {
+		square += s * s / float64(len(strengths))
 	}
-	if mean == 0 {
-		mean = 100 // a layer that no picture stirs stays as it is
+	least := math.Sqrt(square) / 10
+	if least == 0 {
+		least = 1 // a layer that no picture stirs stays as it is
 	}
-	for c, m := range means {
-		means[c] = max(m, mean/100)
+	for c, s := range strengths {
+		strengths[c] = max(s, least)
 	}
 }
 
-// channelMeans are, for each ReLU, the means of its channels.
-func channelMeans(dev kernels.Device, net *networks.Network, w *Weights, pictures []float32, side int) (_ map[string][]float64, err error) {
+// channelStrengths are, for each ReLU, the root mean squares of its channels.
+func channelStrengths(dev kernels.Device, net *networks.Network, w *Weights, pictures []float32, side int) (_ map[string][]float64, err error) {
 	scope := dev.Scope()
 	defer func() { err = errors.Join(err, scope.Close()) }()
 	var keep []int
@@ -99,7 +102,7 @@ func channelMeans(dev kernels.Device, net *networks.Network, w *Weights, picture
 	if n < 1 || len(pictures)%size != 0 {
 		return nil, fmt.Errorf("%d values are not pictures of %d×%d", len(pictures), side, side)
 	}
-	means := map[string][]float64{}
+	strengths := map[string][]float64{} // the squares, at first
 	for p := range n {
 		if err := plan.Device().Upload(plan.Input(), pictures[p*size:][:size]); err != nil {
 			return nil, err
@@ -112,24 +115,25 @@ func channelMeans(dev kernels.Device, net *networks.Network, w *Weights, picture
 				return nil, err
 			}
 			name, area := net.Layers[k].Name, s.H*s.W
-			if means[name] == nil {
-				means[name] = make([]float64, s.C)
+			if strengths[name] == nil {
+				strengths[name] = make([]float64, s.C)
 			}
 			for c := range s.C {
 				var sum float64
 				for _, v := range values[c*area:][:area] {
-					sum += float64(v)
+					sum += float64(v) * float64(v)
 				}
-				means[name][c] += sum / float64(area*n)
+				strengths[name][c] += sum / float64(area*n)
 			}
 		}
 	}
-	for name, m := range means {
-		for c, v := range m {
+	for name, of := range strengths {
+		for c, v := range of {
+			of[c] = math.Sqrt(v)
 			if v-v != 0 {
-				return nil, fmt.Errorf("channel %d of %s has the mean %v on device %s", c, name, v, dev.Info().Backend)
+				return nil, fmt.Errorf("channel %d of %s has the mean square %v on device %s", c, name, v, dev.Info().Backend)
 			}
 		}
 	}
-	return means, nil
+	return strengths, nil
 }
