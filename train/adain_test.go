@@ -96,6 +96,11 @@ func TestAdaINResumeIsExact(t *testing.T) {
 	check(t, err)
 	check(t, errors.Join(r.Train(t.Context()), r.Close()))
 	same(t, outcome(t, dir), want)
+	for _, e := range readLines[Evaluation](t, filepath.Join(dir, "eval.jsonl")) {
+		if !(e.Plain > 0 && e.Style > 0) || e.Plain == e.Style {
+			t.Errorf("the style is %g away from photos, %g from results", e.Plain, e.Style)
+		}
+	}
 	var skipped []string
 	for _, s := range r.Info().Skipped {
 		skipped = append(skipped, filepath.Base(s.Path))

@@ -21,6 +21,9 @@ type Evaluation struct {
 	Loss    float64 `json:"loss"`
 	Content float64 `json:"content"`
 	Style   float64 `json:"style"`
+	// Plain is the style loss of the photos as they are, of kind adain: Style is
+	// to be seen beside it, for it depends on the styles as much as on the network.
+	Plain float64 `json:"plain,omitempty"`
 }
 
 // Evaluations use the first 16 photos of the folder that can be read, their
@@ -113,6 +116,15 @@ func (r *Run) evaluateSample(e *Evaluation, s sample, pictures float64) (err err
 		}
 		for i, l := range r.recipe.Style {
 			e.Style += l.Weight * style[i] / pictures
+		}
+		if !r.recipe.Moments {
+			continue
+		}
+		if _, style, err = meter.Measure(p, p); err != nil {
+			return err
+		}
+		for i, l := range r.recipe.Style {
+			e.Plain += l.Weight * style[i] / pictures
 		}
 	}
 	return nil
