@@ -62,6 +62,8 @@ func command(t *testing.T, line string) {
 	}
 	cmd := newRootCmd()
 	cmd.SetArgs(args[1:])
+	cmd.SetOut(t.Output())
+	cmd.SetErr(t.Output())
 	if err := cmd.ExecuteContext(t.Context()); err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
@@ -76,10 +78,10 @@ type serving struct {
 	painting image.Image // as stylenet has it
 }
 
-func newServing(t *testing.T) *serving {
+func newServing(t *testing.T, architecture string, w, h int) *serving {
 	t.Helper()
-	s := &serving{dir: t.TempDir(), examples: examples(t), photo: scenes.Photo(3, 320, 240)}
-	j := networks.Johnson{Architecture: networks.JohnsonArchitecture, Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}
+	s := &serving{dir: t.TempDir(), examples: examples(t), photo: scenes.Photo(3, w, h)}
+	j := networks.Johnson{Architecture: architecture, Padding: "reflect", Norm: "instance", Upsample: "nearest", Output: "linear"}
 	net, err := j.Build()
 	if err != nil {
 		t.Fatal(err)
@@ -89,8 +91,9 @@ func newServing(t *testing.T) *serving {
 		t.Fatal(err)
 	}
 	// The network is not trained, but makes pictures of contrast.
-	for i, w := range set.Get("deconv3.conv2d.weight").Data {
-		set.Get("deconv3.conv2d.weight").Data[i] = 40 * w
+	last := set.Get("deconv3.conv2d.weight").Data
+	for i := range last {
+		last[i] *= 40
 	}
 	copy(set.Get("deconv3.conv2d.bias").Data, []float32{128, 128, 128})
 	if err := model.Save(s.path("starry.safetensors"), &model.Model{Network: j, Weights: set}); err != nil {
@@ -199,7 +202,7 @@ func TestServing(t *testing.T) {
 	if os.Getenv("STYLENET_PEERS_PYTHON")+os.Getenv("STYLENET_PEERS_BROWSER") == "" {
 		t.Skip("needs other programs: run make test-serving, which installs them")
 	}
-	s := newServing(t)
+	s := newServing(t, networks.JohnsonArchitecture, 320, 240)
 	t.Run("onnxruntime", func(t *testing.T) { s.python(t, "onnxruntime_example.py", s.examples["onnxruntime_example.py"], 1) })
 	t.Run("opencv", func(t *testing.T) { s.python(t, "opencv_example.py", s.examples["opencv_example.py"], 1) })
 	t.Run("pytorch", func(t *testing.T) {
@@ -222,7 +225,14 @@ func TestServing(t *testing.T) {
 		s.python(t, "triton_example.py", strings.Replace(text, "localhost:8000", strings.TrimPrefix(server.URL, "http://"), 1), 1)
 	})
 	t.Run("browser", s.browser)
-	t.Run("go", s.embedded)
+}
+
+// The commands and the Go program need nothing but Go.
+func TestServingGo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program")
+	}
+	newServing(t, "c9s1-8,d16,d16,R16,u16,u8,c9s1-3", 64, 48).embedded(t)
 }
 
 // tritonStandIn answers inference requests by the protocol of Triton, with its
@@ -404,7 +414,7 @@ func (s *serving) embedded(t *testing.T) {
 		}
 	}
 	program := filepath.Join(dir, "example.exe")
-	build := exec.Command("go", "build", "-mod=mod", "-trimpath", "-o", program, ".")
+	build := exec.Command("go", "build", "-mod=mod", "-o", program, ".")
 	build.Dir = dir
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOPROXY=off")
 	if out, err := build.CombinedOutput(); err != nil {

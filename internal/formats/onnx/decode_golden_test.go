@@ -209,6 +209,19 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	}
+	net, err := johnsons()["reflect"].Build()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, o := range []Options{
+		{Precision: Float16, Bytes: true, Multiple: 4, Least: 16}, {Precision: Int8, Ranges: someRanges(net), Width: 31, Height: 29, Bytes: true, Multiple: 4, Least: 16},
+	} {
+		var raw bytes.Buffer
+		if err := Encode(&raw, net, randomWeights(f, net), o); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw.Bytes())
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		Sniff(raw[:min(len(raw), 512)], int64(len(raw)))
 		beside := func(location string) (*io.SectionReader, error) {

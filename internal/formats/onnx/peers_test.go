@@ -235,7 +235,7 @@ func operators() *networks.Network {
 
 // randomWeights draws values that no default hides: norms that scale, shift
 // and carry statistics, variances that are positive.
-func randomWeights(t *testing.T, net *networks.Network) *weights.Set {
+func randomWeights(t testing.TB, net *networks.Network) *weights.Set {
 	t.Helper()
 	set, err := net.Init(7)
 	if err != nil {
