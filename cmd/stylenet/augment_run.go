@@ -61,7 +61,6 @@ type augmentInfo struct {
 
 // augmentReport is the line that --json prints for each result.
 type augmentReport struct {
-	ID     int64  `json:"id"` // the source's
 	Input  string `json:"input"`
 	Output string `json:"output"`
 	augmentChoice
@@ -444,7 +443,7 @@ func (r *augmentRun) report(t *augmentTask, err error) error {
 	if err != nil && errors.Is(err, context.Canceled) && r.cmd.Context().Err() != nil {
 		return nil
 	}
-	line := augmentReport{ID: t.image.ID, Input: t.input, Output: t.output, augmentChoice: t.choice}
+	line := augmentReport{Input: t.input, Output: t.output, augmentChoice: t.choice}
 	if err != nil {
 		r.failed++
 		r.missing[variantKey{t.image.ID, t.choice.Variant}] = true

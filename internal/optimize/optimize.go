@@ -195,7 +195,7 @@ type minimizer interface {
 	losses() Losses
 	save(*State) error
 	restore(*State) error
-	// warm takes over what was learned at the scale before.
+	// warm takes over what helps of what was learned at the scale before.
 	warm(*State, enlargement) error
 	close() error
 }

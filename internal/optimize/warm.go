@@ -75,12 +75,6 @@ func (o *lbfgs) warm(s *State, e enlargement) error {
 	return nil
 }
 
-// warm takes the moments of the scale before.
-func (o *adam) warm(s *State, e enlargement) error {
-	if err := json.Unmarshal(s.Optimizer, &o.settings.Step); err != nil {
-		return fmt.Errorf("the state of the scale before: %w", err)
-	}
-	return errors.Join(
-		e.upload(o.dev, o.m, s, "m", e.fewer()),
-		e.upload(o.dev, o.v, s, "v", e.fewer()*e.fewer()))
-}
+// warm takes nothing: the second moments that the first, large gradients have
+// left would keep steps short. From zero on the loss falls faster.
+func (o *adam) warm(*State, enlargement) error { return nil }
