@@ -518,16 +518,45 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// TestDocs holds the tables of docs/config.md to the schema: every key in its
+// TestDocs holds the tables of docs/config.md to the schemas: every key in its
 // order, with its type and default.
 func TestDocs(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join("..", "docs", "config.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	training, optimize, _ := strings.Cut(string(b), "\n## Repainting by optimisation\n")
+	t.Run("training", func(t *testing.T) {
+		want := Default()
+		want.Data.Dir, want.Style.Image = "x", "x"
+		testTables(t, training, Keys(), want, func(sets []string) (*Config, error) {
+			return load("run.yaml", []byte("data: {dir: x}\nstyle: {image: x}"), sets)
+		})
+	})
+	t.Run("optimize", func(t *testing.T) {
+		want := DefaultOptimize()
+		want.Content = "x"
+		testTables(t, optimize, OptimizeKeys(), want, func(sets []string) (*Optimize, error) {
+			// Without a style loss no style is required.
+			file := "content: x\nloss: {style: {weight: 0}}"
+			if strings.HasPrefix(sets[0], "loss.style.weight=") {
+				file = "content: x\nstyles: [x]"
+			}
+			c, err := ParseOptimize("run.yaml", []byte(file), sets)
+			if err == nil && strings.HasPrefix(sets[0], "loss.style.weight=") {
+				c.Styles = nil
+			} else if err == nil {
+				c.Loss.Style.Weight = want.Loss.Style.Weight
+			}
+			return c, err
+		})
+	})
+}
+
+func testTables[C any](t *testing.T, text string, keys []string, want *C, read func(sets []string) (*C, error)) {
 	types := map[string]string{}
 	var documented []string
-	for _, line := range strings.Split(string(b), "\n") {
+	for _, line := range strings.Split(text, "\n") {
 		cells := strings.Split(line, "|")
 		if len(cells) < 6 || !strings.HasPrefix(cells[1], " `") {
 			continue
@@ -545,22 +574,20 @@ func TestDocs(t *testing.T) {
 			value = "x"
 		}
 		// A documented default must change nothing.
-		got, err := load("run.yaml", []byte("data: {dir: x}\nstyle: {image: x}"), []string{key + "=" + value})
+		got, err := read([]string{key + "=" + value})
 		if err != nil {
 			t.Errorf("default of %s in docs/config.md: %v", key, err)
 			continue
 		}
-		want := Default()
-		want.Data.Dir, want.Style.Image = "x", "x"
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("default of %s in docs/config.md (-code +docs):\n%s", key, diff)
 		}
 	}
-	if diff := cmp.Diff(Keys(), documented); diff != "" {
+	if diff := cmp.Diff(keys, documented); diff != "" {
 		t.Errorf("keys of docs/config.md (-code +docs):\n%s", diff)
 	}
 	// The type's name is what a mistyped value is told.
-	root := reflect.ValueOf(Default()).Elem()
+	root := reflect.ValueOf(want).Elem()
 	for key, name := range types {
 		n, fault := parseOverride(key+"={x: 1}", root)
 		if fault != nil {
@@ -577,7 +604,7 @@ func TestDocs(t *testing.T) {
 		if strings.HasSuffix(key, ".layers") {
 			n, _ = parseOverride(key+"=[]", root)
 		}
-		d.decode(n, reflect.ValueOf(Default()).Elem(), "")
+		d.decode(n, reflect.ValueOf(new(C)).Elem(), "")
 		if want := " must be " + name + ", "; len(d.faults) != 1 || !strings.Contains(d.faults[0].Error(), want) {
 			t.Errorf("docs/config.md gives %s the type %q, the code says: %v", key, name, d.faults)
 		}

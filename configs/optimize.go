@@ -56,6 +56,9 @@ type Optimize struct {
 	Threads   int    `yaml:"threads" json:"threads"`
 	Device    string `yaml:"device" json:"device"`
 	Exact     bool   `yaml:"exact" json:"exact"`
+	// Deterministic has a GPU give the same bits in every run, which an exact
+	// resume needs there.
+	Deterministic bool `yaml:"deterministic" json:"deterministic"`
 }
 
 // OptimizeStyle is one of the paintings.

@@ -59,6 +59,7 @@ func optimizeFlags() []struct{ flag, key, usage string } {
 		{"vgg", "vgg.weights", "`file` of VGG-19's weights (default: the fetched ones)"},
 		{"random-vgg", "vgg.random", "use a random VGG-19 in place of a trained one"},
 		{"precision", "precision", "how feature maps are held: float32, or bf16 (faster, half the memory, close)"},
+		{"deterministic", "deterministic", "have a GPU give the same bits in every run, as the processor does"},
 		{"exact", "exact", "no approximate kernels: slower, and equal to plain float32 arithmetic"},
 	}
 }
@@ -426,7 +427,7 @@ func weighed(t configs.Term) []losses.Layer {
 // run optimises, from the start or from a state, and writes the result.
 func (w *repaint) run(from *optimize.State) (err error) {
 	c := w.cfg
-	dev, err := devices.Open(c.Device, devices.Options{Threads: c.Threads, Exact: c.Exact, Precision: c.Precision})
+	dev, err := devices.Open(c.Device, devices.Options{Threads: c.Threads, Exact: c.Exact, Deterministic: c.Deterministic, Precision: c.Precision})
 	if err != nil {
 		return &hinted{err, "stylenet devices lists what this build has"}
 	}
