@@ -23,7 +23,8 @@ MODES = [['channels-last'] * c + ['compile'] * k for k in (0, 1) for c in (0, 1)
 # turns, ours and the peer among them, what is compared, and the target.
 #
 # speed: how many times ours is as fast. memory: how much of the peer's peak ours
-# needs. seconds, mib: ours alone, with the ratio beside it.
+# needs. loss: ours beside the peer's. seconds, mib: ours alone, with the ratio
+# beside it.
 ROWS = [
     ('train', 'training step, batch 4, 256²', 'train', 'ours', 'torch', 'speed', 3),
     ('train-memory', 'its peak memory', 'train', 'ours', 'torch', 'memory', 1),
@@ -40,10 +41,13 @@ ROWS = [
     ('stylize-1080p-bf16-torch', 'stylize 1920×1080, bf16', '1920x1080', 'ours-bf16', 'torch-bf16', 'speed', None),
     ('start', 'a 256² picture, whole process', 'start', 'ours', 'ort', 'seconds', .25),
     ('data', 'training step on photos beside one batch', 'data', 'ours', 'synthetic', 'speed', .95),
+    ('optimize', 'optimize 512², an evaluation of L-BFGS', 'optimize', 'ours', 'torch', 'speed', 1),
+    ('optimize-loss', 'optimize 512², the loss after 500 evaluations', 'optimize-500', 'ours', 'torch', 'loss', 1),
     ('big', 'a pixel of 12,000×9,000 beside one of 6000×4500', 'big', 'ours', 'small', 'speed', .9),
     ('big-memory', 'its peak memory', 'big', 'ours', 'small', 'mib', 2048),
 ]
 SIZES = ('256', '512', '1920x1080')
+LONG = ('big', 'optimize-500')  # groups that take long: one round, and only where they are asked for
 BIG, SMALL = (12000, 9000), (6000, 4500)  # both by strips: cost must be linear
 
 
@@ -92,6 +96,18 @@ class Program:
         m = json.loads(out.splitlines()[-1])
         # The kernel's count for both sides, and not what each says of itself.
         return {**m, 'rate': m['images_per_second'], 'peak_mib': peak}
+
+
+class Repainting(Program):
+    """Our optimize: a line of JSON for each step. The first one also binds the
+    kernels, and is not timed, as the peer's is not."""
+
+    def measure(self):
+        out, _, peak = run(self.command)
+        lines = [json.loads(line) for line in out.splitlines()]
+        first, last = lines[0], lines[-1]
+        seconds = (last['seconds'] - first['seconds']) / (last['step'] - first['step'])
+        return {'seconds': seconds, 'rate': 1 / seconds, 'peak_mib': peak, 'first': first['loss'], 'loss': last['loss']}
 
 
 def best_mode(known, key, script, arguments, always=()):
@@ -151,7 +167,7 @@ class Bench:
     """Makes the programs of each group, with what they need."""
 
     def __init__(self, a, folder, known):
-        self.binary, self.known, self.folder, self.tiny = os.path.abspath(a.binary), known, folder, a.tiny
+        self.binary, self.known, self.folder, self.tiny, self.vgg = os.path.abspath(a.binary), known, folder, a.tiny, a.vgg
         self.threads = ['--threads', str(a.threads)]
         self.model, self.onnx, self.saved, self.picture = (os.path.join(folder, f) for f in ('model.pth', 'model.onnx', 'model.safetensors', 'picture.png'))
         run(peer('make_model.py', self.model, self.picture))
@@ -184,7 +200,7 @@ class Bench:
 
     def programs(self, group, wanted):
         """The programs of a group that rows ask for."""
-        make = {'train': self.train, 'start': self.start, 'data': self.data, 'big': self.big}.get(group) or self.stylize
+        make = {'train': self.train, 'start': self.start, 'data': self.data, 'big': self.big, 'optimize': self.optimize, 'optimize-500': self.optimize}.get(group) or self.stylize
         return make(group, wanted)
 
     def train(self, _, wanted):
@@ -212,6 +228,22 @@ class Bench:
                 programs[name] = Program(' '.join(['PyTorch', *mode]), peer('torch_stylize.py', *work, *self.threads, *options(mode)))
         return programs
 
+    def optimize(self, group, wanted):
+        side, steps = '32' if self.tiny else '512', '500' if group == 'optimize-500' and not self.tiny else '20'
+        content, style = (os.path.join(self.folder, f'{what}{side}.png') for what in ('content', 'style'))
+        self.draw(content, int(side), int(side))
+        self.draw(style, int(side), int(side), seed=2)
+        if not self.vgg:
+            self.vgg = os.path.join(self.folder, 'vgg.safetensors')
+            run(peer('make_vgg.py', self.vgg))
+        work = ['--content', content, '--style', style, '--vgg', self.vgg, '--steps', steps, '--history', '20']
+        programs = {'ours': Repainting('float32', [self.binary, 'optimize', *work, '--scales', '1', '--size', side, '--set', 'vgg.convention=caffe',
+                                                   '-o', os.path.join(self.folder, f'painted{side}.png'), '--json', *self.threads])}
+        if 'torch' in wanted:
+            mode = best_mode(self.known, f'torch optimize{" tiny" * self.tiny}', 'torch_optimize.py', [*work[:-3], '4', *self.threads])
+            programs['torch'] = Program(' '.join(['PyTorch', *mode]), peer('torch_optimize.py', *work, *self.threads, *options(mode)))
+        return programs
+
     def start(self, *_):
         picture, out = os.path.join(self.folder, '256.png'), os.path.join(self.folder, 'out.png')
         self.draw(picture, 256, 256)
@@ -235,11 +267,11 @@ class Bench:
             programs[name] = Program(f'{w}×{h}', [self.binary, 'stylize', '--model', self.saved, picture, '-o', out, *self.threads], w * h)
         return programs
 
-    def draw(self, path, w, h):
-        code = ('import sys, numpy as np; from PIL import Image; f, w, h = sys.argv[1], *map(int, sys.argv[2:]); '
-                'tile = np.random.default_rng(1).integers(0, 256, (9, 12, 3), np.uint8); '
+    def draw(self, path, w, h, seed=1):
+        code = ('import sys, numpy as np; from PIL import Image; f, w, h, seed = sys.argv[1], *map(int, sys.argv[2:]); '
+                'tile = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), np.uint8); '
                 'Image.fromarray(tile).resize((w, h), Image.BICUBIC).save(f, quality=90)')
-        run([VENV, '-c', code, path, str(w), str(h)])
+        run([VENV, '-c', code, path, str(w), str(h), str(seed)])
 
 
 def rounds(group, programs, count):
@@ -258,12 +290,12 @@ def rounds(group, programs, count):
 def judge(row, programs, measured):
     """One row of the table, of the group's measurements."""
     name, work, group, ours, theirs, what, target = row
-    key = 'peak_mib' if what in ('memory', 'mib') else 'rate'
+    key = {'memory': 'peak_mib', 'mib': 'peak_mib', 'loss': 'loss'}.get(what, 'rate')
     ratios = [a[key] / b[key] for a, b in zip(measured[ours], measured[theirs])]
-    median = {side: {k: statistics.median(m[k] for m in measured[side]) for k in ('seconds', 'rate', 'peak_mib')} for side in (ours, theirs)}
+    median = {side: {k: statistics.median(m[k] for m in measured[side]) for k in ('seconds', 'rate', 'peak_mib', 'loss') if k in measured[side][0]} for side in (ours, theirs)}
     ratio = statistics.median(ratios)
     value = {'seconds': median[ours]['seconds'], 'mib': median[ours]['peak_mib']}.get(what, ratio)
-    met = None if target is None else value >= target if what == 'speed' else value < target
+    met = None if target is None else value >= target if what == 'speed' else value <= target if what == 'loss' else value < target
     if 'images_per_second_core' in measured[ours][0]:
         work += ' ({:.0f} crops/s a core)'.format(statistics.median(m['images_per_second_core'] for m in measured[ours]))
     return {
@@ -277,9 +309,9 @@ def judge(row, programs, measured):
 def table(results):
     lines = ['| work | ours | peer | ratio (least to most) | target | | our peak, MiB | its |', '|---|---|---|---|---|---|---|---|']
     for r in results:
-        want = {'speed': 'at least {:g}×', 'memory': 'under {:g}×', 'seconds': 'under {:g} s', 'mib': 'under {:g} MiB'}[r['what']]
+        want = {'speed': 'at least {:g}×', 'memory': 'under {:g}×', 'seconds': 'under {:g} s', 'mib': 'under {:g} MiB', 'loss': 'at most {:g}×'}[r['what']]
         version = (r['theirs']['version'] or '').split('+')[0]
-        amount = '{peak_mib:.0f} MiB' if r['what'] in ('memory', 'mib') else '{seconds:.3g} s'
+        amount = {'memory': '{peak_mib:.0f} MiB', 'mib': '{peak_mib:.0f} MiB', 'loss': '{loss:.4g}'}.get(r['what'], '{seconds:.3g} s')
         if not r['row'].startswith('big') or amount.endswith('MiB'):
             sides = [amount.format(**r[side]) for side in ('ours', 'theirs')]
         else:
@@ -306,7 +338,7 @@ def select(rows, only, big):
         if unknown:
             sys.exit(f'compare: no row {", ".join(unknown)}: there are {", ".join(names)}')
         return [r for r in rows if r[0] in only.split(',')]
-    return [r for r in rows if big or r[2] != 'big']
+    return [r for r in rows if big or r[2] not in LONG]
 
 
 def main():
@@ -315,7 +347,8 @@ def main():
     parser.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
     parser.add_argument('--only', metavar='ROW,...', help='rows to measure: ' + ', '.join(r[0] for r in ROWS))
     parser.add_argument('--pairs', type=int, default=5, help='rounds in which every program runs once')
-    parser.add_argument('--big', action='store_true', help='also the picture of 12,000×9,000 pixels, one round')
+    parser.add_argument('--big', action='store_true', help='also what takes long, one round: the picture of 12,000×9,000 pixels, 500 steps of optimize')
+    parser.add_argument('--vgg', metavar='FILE', help="VGG-19's weights for optimize, as safetensors for RGB 0-255 (default: random ones)")
     parser.add_argument('--again', action='store_true', help="look anew for the peers' fastest modes")
     parser.add_argument('--check', action='store_true', help='exit status 1 where a target is missed')
     parser.add_argument('--tiny', action='store_true', help='tiny work, to try this script')
@@ -347,7 +380,7 @@ def main():
             programs = {name: p for name, p in programs.items() if name in wanted}
             if not mine:
                 continue
-            measured = everything[group] = rounds(group, programs, 1 if group == 'big' else a.pairs)
+            measured = everything[group] = rounds(group, programs, 1 if group in LONG else a.pairs)
             results += [judge(r, programs, measured) for r in mine]
     text = table(results)
     facts.update(date=datetime.datetime.now().astimezone().isoformat(timespec='seconds'), stylenet=run([bench.binary, 'version'])[0].strip(),
