@@ -62,7 +62,8 @@ type stylizeTask struct {
 	pic    batch.Picture
 	output string // "" where a contact sheet is all that is written
 	place  int    // among all results
-	weight int64  // bytes
+	weight int64  // bytes from reading to writing
+	encode int64  // of them, for encoding
 
 	src      images.Reader
 	paint    *images.Mask
@@ -193,7 +194,7 @@ func (r *stylizeRun) tasks(pictures iter.Seq2[batch.Picture, error]) iter.Seq2[*
 				}
 			}
 			if r.jobs() > 1 {
-				t.weight = r.weigh(pic)
+				t.weight = r.weigh(t)
 			}
 			if !yield(t, nil) {
 				return
@@ -230,13 +231,13 @@ func (r *stylizeRun) jobs() int { return min(r.o.jobs, r.pictures) }
 // room is what pictures in work may take beside the one that is computed.
 func (r *stylizeRun) room() int64 { return int64(r.o.memory) / 6 }
 
-// beside is what is kept free for other pictures, and the sheet, while one is
-// computed. It does not depend on which others there are, so that results do not
-// either.
+// beside is what is kept free while a picture is computed: for other pictures, for
+// the sheet, and for encoding, during which feature maps stay. It does not depend
+// on which others there are, so that results do not either.
 func (r *stylizeRun) beside(t *stylizeTask) int64 {
-	n := int64(0)
+	n := t.encode
 	if r.sheet != nil {
-		n = r.sheet.bytes
+		n += r.sheet.bytes
 	}
 	if r.jobs() == 1 {
 		return n
@@ -247,8 +248,8 @@ func (r *stylizeRun) beside(t *stylizeTask) int64 {
 // weigh says how many bytes a picture takes from reading to writing: at most, by
 // what the beginning of its file says. One that does not say it weighs heavy,
 // which is more than all may take together; one that will not be read, nothing.
-func (r *stylizeRun) weigh(pic batch.Picture) int64 {
-	heavy := r.room()
+func (r *stylizeRun) weigh(t *stylizeTask) int64 {
+	pic, heavy := t.pic, r.room()
 	const head, whole = 1 << 16, 1 << 26 // bytes; of TIFF, the end of the file may tell
 	if pic.Path == batch.Stdin {
 		return heavy + 1
@@ -274,7 +275,7 @@ func (r *stylizeRun) weigh(pic batch.Picture) int64 {
 		b = append(b, more...)
 		if w, h, decoded, err := (images.Decoder{}).Header(b); err == nil {
 			// The file, its pixels, and those of the result.
-			n := info.Size() + 2*decoded
+			n := info.Size() + 2*decoded + r.encoding(t, w, h)
 			if r.o.mask != "" {
 				n += 4 * int64(w) * int64(h)
 			}
@@ -314,17 +315,41 @@ func (r *stylizeRun) read(t *stylizeTask) error {
 			return err
 		}
 	}
-	format := "PNG" // of which nothing is written
-	if t.output != "" {
-		if format, err = r.plan.OutputFormat(t.output); err != nil {
-			return err
-		}
+	format, err := r.format(t)
+	if err != nil {
+		return err
 	}
+	t.encode = r.encoding(t, w, h)
 	t.canvas, err = images.NewCanvas(w, h, format, images.CanvasOptions{Alpha: !t.src.Opaque(), Depth: src.Depth()})
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.output, err)
 	}
 	return nil
+}
+
+// format is that of a result: PNG where nothing is written.
+func (r *stylizeRun) format(t *stylizeTask) (string, error) {
+	if t.output == "" {
+		return "PNG", nil
+	}
+	return r.plan.OutputFormat(t.output)
+}
+
+// encoding is the memory that encoding a result takes, of a picture of w×h pixels
+// before it is shrunk.
+func (r *stylizeRun) encoding(t *stylizeTask, w, h int) int64 {
+	if r.o.maxSize > 0 && max(w, h) > r.o.maxSize {
+		w, h = images.LongSide(w, h, r.o.maxSize)
+	}
+	format, err := r.format(t)
+	if err != nil || t.output == "" {
+		return 0
+	}
+	n, err := images.EncodeBytes(format, w, h)
+	if err != nil {
+		return 0 // it is reported where the picture is read
+	}
+	return n
 }
 
 // decode reads a file or standard input. Errors name it.

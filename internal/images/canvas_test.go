@@ -148,3 +148,14 @@ func TestCanvasIsRead(t *testing.T) {
 		}
 	}
 }
+
+func TestEncodeBytes(t *testing.T) {
+	for format, want := range map[string]int64{"PNG": 0, "jpg": 0, "tiff": 0, "webp": 12<<20 + 28*200, "AVIF": 32<<20 + 132*200} {
+		if got, err := EncodeBytes(format, 20, 10); err != nil || got != want {
+			t.Errorf("%s: %d bytes, %v; want %d", format, got, err, want)
+		}
+	}
+	if _, err := EncodeBytes("gif", 1, 1); err == nil {
+		t.Error("gif is taken")
+	}
+}

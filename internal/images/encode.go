@@ -33,6 +33,8 @@ type encoder struct {
 	quality    int      // that 0 stands for; 0 where nothing is lost
 	maxSide    int      // pixels; 0 is no limit
 	maxBytes   int64    // of pixels; 0 is no limit
+	fixed      int64    // bytes that encoding takes beside the canvas
+	perPixel   int64    // and for each pixel
 	encode     func(io.Writer, *Canvas, SaveOptions) error
 }
 
@@ -40,9 +42,9 @@ func encoders() []*encoder {
 	return []*encoder{
 		{name: "PNG", extensions: []string{".png"}, alpha: true, deep: true, encode: encodePNG},
 		{name: "JPEG", extensions: []string{".jpg", ".jpeg"}, ycc: true, quality: DefaultQuality, maxSide: 1<<16 - 1, encode: encodeJPEG},
-		{name: "WebP", extensions: []string{".webp"}, alpha: true, quality: 90, maxSide: 1<<14 - 1, encode: encodeWebP},
+		{name: "WebP", extensions: []string{".webp"}, alpha: true, quality: 90, maxSide: 1<<14 - 1, fixed: 12 << 20, perPixel: 28, encode: encodeWebP},
 		{name: "TIFF", extensions: []string{".tif", ".tiff"}, alpha: true, deep: true, maxBytes: maxTIFF, encode: encodeTIFF},
-		{name: "AVIF", extensions: []string{".avif"}, alpha: true, quality: 80, maxSide: 1 << 16, maxBytes: maxAVIF, encode: encodeAVIF},
+		{name: "AVIF", extensions: []string{".avif"}, alpha: true, quality: 80, maxSide: 1 << 16, maxBytes: maxAVIF, fixed: 32 << 20, perPixel: 132, encode: encodeAVIF},
 	}
 }
 
@@ -53,6 +55,17 @@ func EncodeFormats() []string {
 		names = append(names, e.name)
 	}
 	return names
+}
+
+// EncodeBytes is the memory that encoding a picture of w×h pixels takes beside the
+// canvas, as it was measured: that of the codecs in WebAssembly. Other formats are
+// written as they are encoded.
+func EncodeBytes(format string, w, h int) (int64, error) {
+	e, err := encoderNamed(format)
+	if err != nil {
+		return 0, err
+	}
+	return e.fixed + e.perPixel*int64(w)*int64(h), nil
 }
 
 // EncodeExtensions returns the extensions of file names that FormatOf knows:
