@@ -18,7 +18,6 @@ import (
 	"stylenet/internal/evaluate"
 	"stylenet/internal/images"
 	"stylenet/internal/kernels"
-	"stylenet/internal/stylize"
 	"stylenet/internal/stylize/batch"
 	"stylenet/internal/vgg"
 )
@@ -34,6 +33,7 @@ type evalOptions struct {
 	json       bool
 	mixing     mixing
 	flicker    evalVideoOptions
+	effects
 	arithmetic
 }
 
@@ -57,6 +57,9 @@ type evalReport struct {
 	Photos     int                 `json:"photos"`
 	Failed     int                 `json:"failed,omitempty"` // photos that could not be read
 	Device     string              `json:"device"`
+	Strength   float32             `json:"strength"` // and the other options of painting
+	KeepColors string              `json:"keep_colors,omitempty"`
+	StyleScale float64             `json:"style_scale"`
 	Rows       []evalRow           `json:"rows"` // the photos as they are first
 }
 
@@ -84,6 +87,9 @@ error where nothing is covered (Ruder et al. 2016). Motion is measured in the
 clip itself; stylenet bench flicker measures the same where it is known. --style
 is not needed then, and adds the style loss.
 
+--strength, --keep-colors and --style-scale are those of stylenet stylize, and
+apply to all models.
+
 --sheet shows the first ` + fmt.Sprint(evalSheetRows) + ` photos with all results side by side.`,
 		Example: `  stylenet eval --model runs/starry --style starry.jpg photos --sheet compare.png
   stylenet eval --model a.safetensors --model b.safetensors --style starry.jpg photos --max-photos 16
@@ -106,6 +112,7 @@ is not needed then, and adds the style loss.
 	flags.StringVar(&o.sheet, "sheet", "", "write a contact sheet to this `file`")
 	flags.BoolVar(&o.json, "json", false, "print the table as JSON")
 	o.addFlags(cmd)
+	o.addEffects(cmd)
 	o.mixing.addFlags(cmd)
 	o.flicker.addFlags(cmd)
 	addConvention(cmd)
@@ -136,6 +143,9 @@ func (o *evalOptions) check(cmd *cobra.Command) error {
 		if _, err := images.FormatOf(o.sheet); err != nil {
 			return usagef(cmd, "--sheet: %w", err)
 		}
+	}
+	if err := o.checkEffects(cmd); err != nil {
+		return err
 	}
 	if err := o.mixing.check(cmd); err != nil {
 		return err
@@ -244,7 +254,7 @@ func (o *evalOptions) load(cmd *cobra.Command, path string) (loaded, error) {
 	}
 	if _, ok := m.AnyStyle(); ok {
 		style := &styleOptions{styles: []string{o.style}, size: o.conditions.StyleSize}
-		return style.load(path, m, 1)
+		return style.load(path, m, o.strength)
 	}
 	if m, err = o.mixing.mix(m, path); err != nil {
 		return loaded{}, err
@@ -359,7 +369,7 @@ func (e *evaluation) measureModel(ctx context.Context, b brush, done func()) (er
 		var took time.Duration
 		for range times {
 			start := time.Now()
-			if err := p.Paint(ctx, photo, result, stylize.Options{Strength: 1}); err != nil {
+			if err := p.Paint(ctx, photo, result, e.o.painting()); err != nil {
 				return err
 			}
 			took = time.Since(start)
@@ -429,7 +439,8 @@ func (e *evaluation) print() error {
 	device := fmt.Sprintf("%s, %s", info.Description, info.Precision)
 	if e.o.json {
 		return printJSON(e.cmd, evalReport{
-			Style: e.o.style, Conditions: c, Photos: len(e.photos), Failed: e.failed, Device: device, Rows: e.rows,
+			Style: e.o.style, Conditions: c, Photos: len(e.photos), Failed: e.failed, Device: device,
+			Strength: e.o.strength, KeepColors: e.o.keepColors, StyleScale: e.o.styleScale, Rows: e.rows,
 		})
 	}
 	out := e.cmd.OutOrStdout()
@@ -442,7 +453,7 @@ func (e *evaluation) print() error {
 	fmt.Fprintf(out, "VGG-19   %s, %s pooling\n", c.VGG, pooling)
 	fmt.Fprintf(out, "content  %s, mean squared difference\n", strings.Join(c.ContentLayers, ", "))
 	fmt.Fprintf(out, "style    %s, Gram matrices %s\n", strings.Join(c.StyleLayers, ", "), c.Gram)
-	fmt.Fprintf(out, "models   %s\n\n", device)
+	fmt.Fprintf(out, "models   %s%s\n\n", device, e.o.said())
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\tcontent\tstyle\tof photo's\t%s\tSSIM\tΔE\ts/picture\t\n", strings.Join(c.StyleLayers, "\t"))
 	for _, r := range e.rows {

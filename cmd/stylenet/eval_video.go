@@ -15,7 +15,6 @@ import (
 	"stylenet/internal/flow"
 	"stylenet/internal/images"
 	"stylenet/internal/stabilize"
-	"stylenet/internal/stylize"
 	"stylenet/internal/video"
 )
 
@@ -66,6 +65,9 @@ type clipReport struct {
 	Style      string               `json:"style,omitempty"`
 	Conditions *evaluate.Conditions `json:"conditions,omitempty"` // of the style loss
 	Device     string               `json:"device"`
+	Strength   float32              `json:"strength"` // and the other options of painting
+	KeepColors string               `json:"keep_colors,omitempty"`
+	StyleScale float64              `json:"style_scale"`
 	Rows       []*clipRow           `json:"rows"` // the clip itself first
 }
 
@@ -223,7 +225,7 @@ func (f *clipScorer) clip(ctx context.Context, arg string) (_ *clipReport, err e
 	}
 	defer c.dec.Close()
 	o := f.o.flicker
-	r := &clipReport{Clip: arg, Width: w, Height: h, Stabilize: o.stabilize, Device: f.device, Rows: []*clipRow{{Name: "clip"}}}
+	r := &clipReport{Clip: arg, Width: w, Height: h, Stabilize: o.stabilize, Device: f.device, Strength: f.o.strength, KeepColors: f.o.keepColors, StyleScale: f.o.styleScale, Rows: []*clipRow{{Name: "clip"}}}
 	for _, name := range f.names {
 		r.Rows = append(r.Rows, &clipRow{Name: name}, &clipRow{Name: name + ", stabilized"})
 	}
@@ -296,7 +298,7 @@ func (f *clipScorer) paint(ctx context.Context, in *images.Picture, steady []*st
 		plain, stable := rows[1+2*i], rows[2+2*i]
 		out := images.New(in.W, in.H)
 		start := time.Now()
-		if err := p.Paint(ctx, in, out, stylize.Options{Strength: 1}); err != nil {
+		if err := p.Paint(ctx, in, out, f.o.painting()); err != nil {
 			return nil, err
 		}
 		painted := time.Since(start).Seconds()
@@ -365,7 +367,7 @@ func (f *clipScorer) print(r *clipReport) error {
 	}
 	out := f.cmd.OutOrStdout()
 	fmt.Fprintf(out, "clip     %s, %d frames of %d×%d\n", r.Clip, r.Frames, r.Width, r.Height)
-	fmt.Fprintf(out, "models   %s, stabilized with %v\n", r.Device, r.Stabilize)
+	fmt.Fprintf(out, "models   %s%s, stabilized with %v\n", r.Device, f.o.said(), r.Stabilize)
 	if c := r.Conditions; c != nil {
 		fmt.Fprintf(out, "style    %s, long side %d; centres of frames at %d×%[3]d\n", r.Style, c.StyleSize, c.Size)
 		fmt.Fprintf(out, "VGG-19   %s; %s, Gram matrices %s\n", c.VGG, strings.Join(c.StyleLayers, ", "), c.Gram)

@@ -23,9 +23,6 @@ type stylizeOptions struct {
 	quality    int
 	noEXIF     bool
 	maxSize    int
-	strength   float32
-	keepColors string
-	styleScale float64
 	mask       string
 	feather    float64
 	sheet      string
@@ -37,6 +34,7 @@ type stylizeOptions struct {
 	style      styleOptions
 	mixing     mixing
 	video      videoOptions
+	effects
 	arithmetic
 }
 
@@ -118,10 +116,7 @@ also after the process was killed. docs/video.md says more.`,
 	flags.IntVar(&o.quality, "quality", 0, "1 to 100, of JPEG (default 95), WebP (90; 100 loses nothing), AVIF (80) and clips (92)")
 	flags.BoolVar(&o.noEXIF, "no-exif", false, "leave out the EXIF, which may tell where and by whom a photo was taken")
 	flags.IntVar(&o.maxSize, "max-size", 0, "shrink pictures whose long side has more `pixels` (0: never)")
-	flags.Float32Var(&o.strength, "strength", 1, "how much of the style to show: 0 (the photo) to 1")
-	flags.StringVar(&o.keepColors, "keep-colors", "", "keep the photo's colours: each pixel's, and only the style's `luminance` (what --keep-colors alone means), or match them as a whole")
-	flags.Lookup("keep-colors").NoOptDefVal = stylize.KeepLuminance
-	flags.Float64Var(&o.styleScale, "style-scale", 1, "the strokes' size beside those that the model paints: below 1 for finer ones")
+	o.addEffects(cmd)
 	flags.StringVar(&o.mask, "mask", "", "paint where this picture is white, and leave the photo where it is black: a `file`, or a folder of files with the pictures' names")
 	flags.Float64Var(&o.feather, "feather", 0, "soften the mask's edges over so many `pixels`")
 	flags.StringVar(&o.sheet, "sheet", "", "write a contact sheet of photos and results to this `file`; -o can be left out then")
@@ -139,7 +134,6 @@ also after the process was killed. docs/video.md says more.`,
 	completeFiles(cmd, "model", "safetensors", "pth", "onnx")
 	completeFiles(cmd, "output", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif", "mp4", "mov", "mkv", "webm")
 	completeFiles(cmd, "sheet", "png", "jpg", "jpeg", "webp", "tif", "tiff", "avif")
-	complete(cmd, "keep-colors", stylize.KeepLuminance, stylize.KeepMatch)
 	complete(cmd, "format", lower(images.EncodeFormats())...)
 	return cmd
 }
@@ -160,12 +154,6 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "no output: name a file or folder with -o, or a contact sheet with --sheet")
 	case o.output == "" && (o.resume || o.outPattern != "" || o.format != ""):
 		return usagef(cmd, "--resume, --out-pattern and --format are of results, which need a folder with -o")
-	case !(o.strength >= 0 && o.strength <= 1): // not a number fails too
-		return usagef(cmd, "--strength %v is not between 0 and 1", o.strength)
-	case o.keepColors != "" && o.keepColors != stylize.KeepMatch && o.keepColors != stylize.KeepLuminance:
-		return usagef(cmd, "--keep-colors=%s: give %s or %s", o.keepColors, stylize.KeepLuminance, stylize.KeepMatch)
-	case !(o.styleScale >= 1./stylize.MaxScale && o.styleScale <= stylize.MaxScale):
-		return usagef(cmd, "--style-scale %v is not between 1/%d and %[2]d", o.styleScale, stylize.MaxScale)
 	case !(o.feather >= 0):
 		return usagef(cmd, "--feather %v is negative", o.feather)
 	case o.feather > 0 && o.mask == "":
@@ -188,6 +176,9 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--sheet - has no name that tells the format: name a file")
 	case o.output == stdout && isTerminal(cmd.OutOrStdout()):
 		return usagef(cmd, "-o - would write a picture to the terminal: send it to a file or a program")
+	}
+	if err := o.checkEffects(cmd); err != nil {
+		return err
 	}
 	if err := o.style.check(cmd); err != nil {
 		return err

@@ -385,7 +385,9 @@ func (r *stylizeRun) input(t *stylizeTask) string {
 
 // painting is what the flags ask of all pictures.
 func (o *stylizeOptions) painting() stylize.Options {
-	return stylize.Options{Strength: o.strength, KeepColors: o.keepColors, Scale: o.styleScale, Memory: int64(o.memory), Rows: o.tile}
+	p := o.effects.painting()
+	p.Memory, p.Rows = int64(o.memory), o.tile
+	return p
 }
 
 // compute paints a picture.

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"stylenet/internal/stylize"
+)
+
+// effects are the flags of commands that paint which decide what is made of the
+// model's picture.
+type effects struct {
+	strength   float32
+	keepColors string
+	styleScale float64
+}
+
+func (e *effects) addEffects(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.Float32Var(&e.strength, "strength", 1, "how much of the style to show: 0 (the photo) to 1")
+	flags.StringVar(&e.keepColors, "keep-colors", "", "keep the photo's colours: each pixel's, and only the style's `luminance` (what --keep-colors alone means), or match them as a whole")
+	flags.Lookup("keep-colors").NoOptDefVal = stylize.KeepLuminance
+	flags.Float64Var(&e.styleScale, "style-scale", 1, "the strokes' size beside those that the model paints: below 1 for finer ones")
+	complete(cmd, "keep-colors", stylize.KeepLuminance, stylize.KeepMatch)
+}
+
+func (e *effects) checkEffects(cmd *cobra.Command) error {
+	switch {
+	case !(e.strength >= 0 && e.strength <= 1): // not a number fails too
+		return usagef(cmd, "--strength %v is not between 0 and 1", e.strength)
+	case e.keepColors != "" && e.keepColors != stylize.KeepMatch && e.keepColors != stylize.KeepLuminance:
+		return usagef(cmd, "--keep-colors=%s: give %s or %s", e.keepColors, stylize.KeepLuminance, stylize.KeepMatch)
+	case !(e.styleScale >= 1./stylize.MaxScale && e.styleScale <= stylize.MaxScale):
+		return usagef(cmd, "--style-scale %v is not between 1/%d and %[2]d", e.styleScale, stylize.MaxScale)
+	}
+	return nil
+}
+
+// painting is what the flags ask of all pictures.
+func (e *effects) painting() stylize.Options {
+	return stylize.Options{Strength: e.strength, KeepColors: e.keepColors, Scale: e.styleScale}
+}
+
+// said names those that are not the default, each behind a comma.
+func (e *effects) said() string {
+	text := ""
+	if e.strength != 1 {
+		text += fmt.Sprintf(", strength %v", e.strength)
+	}
+	if e.keepColors != "" {
+		text += ", keep-colors " + e.keepColors
+	}
+	if e.styleScale != 1 {
+		text += fmt.Sprintf(", style-scale %v", e.styleScale)
+	}
+	return text
+}
