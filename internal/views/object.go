@@ -39,13 +39,13 @@ func (k *Maker) drawObject(random *rand.Rand) *object {
 // which is two pixels wide.
 func (o *object) alpha(x, y float64) float32 {
 	x, y = x-o.x, y-o.y
+	if r := 1.5 * max(o.rx, o.ry); math.Abs(x) > r || math.Abs(y) > r {
+		return 0 // most of a view: nothing is computed for it
+	}
 	a, b := (o.cos*x+o.sin*y)/o.rx, (o.cos*y-o.sin*x)/o.ry
 	far := math.Sqrt(a*a+b*b) + o.wave*math.Sin(4*a+o.phase)*math.Sin(4*b)
 	return float32(min(max((1-far)*min(o.rx, o.ry)/2, 0), 1))
 }
-
-// reach is a square around the object in the first view and, moved, in the second.
-func (o *object) reach() float64 { return 1.5*max(o.rx, o.ry) + 2 }
 
 // colour is what it shows at a place of the first view: the photo, mirrored, of
 // another place.
@@ -96,9 +96,6 @@ func (k *Maker) paint(view, flow, seen, photo []float32, o *object, l layer) {
 	for i := range n {
 		x, y := float64(i%k.size), float64(i/k.size)
 		hx, hy := l.home(x, y)
-		if r := o.reach(); math.Abs(hx-o.x) > r || math.Abs(hy-o.y) > r {
-			continue
-		}
 		alpha := o.alpha(hx, hy)
 		if alpha == 0 {
 			continue
