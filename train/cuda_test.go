@@ -67,6 +67,11 @@ func TestTrainingOnGPU(t *testing.T) {
 		t.Errorf("no algorithms were measured: %v", err)
 	}
 	moves(t, w, "back", "cuda", "cpu", cpuBackend(t))
+	// Flow and masks are uploaded beside the batch of a step that is recorded.
+	if called := recorded(t, newWorld(t, 4), "kind=video", "video.motion=2", "train.device=cuda:0", "train.deterministic=true", "train.exact=true", "train.steps=5"); called > 3 {
+		t.Errorf("kind video: the launches of %d of 5 steps were called", called)
+	}
+	moves(t, w, "video", "cpu", "cuda:0", "cuda", "kind=video", "video.motion=2")
 	t.Run("stylizing", stylizes)
 	// A recorded step serves every style: what tells them apart is in the device's
 	// memory.

@@ -131,9 +131,11 @@ func recorded(t *testing.T, w world, sets ...string) (called int) {
 
 // Steps are given to a device that records them, and otherwise do the same.
 func TestStepsAreRecorded(t *testing.T) {
-	w := newWorld(t, 4)
-	if called := recorded(t, w, "train.device=cpu", "train.steps=5"); called != 5 {
-		t.Errorf("the launches of %d steps were called, not of 5", called)
+	for _, sets := range [][]string{{"kind=johnson"}, {"kind=video", "video.motion=2"}} {
+		w := newWorld(t, 4)
+		if called := recorded(t, w, append(sets, "train.device=cpu", "train.steps=5")...); called != 5 {
+			t.Errorf("%v: the launches of %d steps were called, not of 5", sets, called)
+		}
 	}
 }
 
