@@ -93,7 +93,7 @@ default layers and weights has them. The first row is the baseline.`,
 	flags.IntVar(&o.styleSize, "style-size", 256, "its long side in pixels (style.size)")
 	flags.StringVar(&o.weights, "vgg", "", "VGG-19's weights (default: as vgg.weights)")
 	flags.BoolVar(&o.randomVGG, "random-vgg", false, "measure losses by a random VGG-19 (vgg.random)")
-	flags.StringVar(&o.save, "save", "", "also write the frames and all results as PNG to this `folder`")
+	flags.StringVar(&o.save, "save", "", "also write the frames, all results and, four times as bright, how each differs from the last one moved to it, as PNG to this `folder`")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
 	o.addFlags(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth")
@@ -303,35 +303,59 @@ func (o *benchFlickerOptions) measure(ctx context.Context, dev kernels.Device, c
 				}
 				rows[i].WarpingError += e / float64(o.frames-1)
 			}
-			last[i] = p
 		}
-		if err := o.write(name, t, frame, painted, blended); err != nil {
+		if err := o.write(name, t, clip, frame, [2]*images.Picture{painted, blended}, last); err != nil {
 			return nil, err
 		}
+		last = [2]*images.Picture{painted, blended}
 		tell()
 	}
 	return rows, nil
 }
 
-// write saves a frame and its results where that is asked for.
-func (o *benchFlickerOptions) write(model string, t int, frame, painted, blended *images.Picture) error {
+// write saves a frame, its results, and how these differ from the last ones moved
+// to them, where that is asked for.
+func (o *benchFlickerOptions) write(model string, t int, clip *motion.Clip, frame *images.Picture, results, last [2]*images.Picture) error {
 	if o.save == "" {
 		return nil
 	}
-	name := filepath.Base(model)
-	for _, f := range []struct {
-		folder string
-		p      *images.Picture
-	}{{"frames", frame}, {name, painted}, {name + "-stabilized", blended}} {
-		path := filepath.Join(o.save, f.folder, fmt.Sprintf("%04d.png", t))
+	pictures := map[string]*images.Picture{"frames": frame}
+	for i, suffix := range []string{"", "-stabilized"} {
+		name := filepath.Base(model) + suffix
+		pictures[name] = results[i]
+		if t > 0 {
+			flicker, err := difference(clip, t, results[i], last[i])
+			if err != nil {
+				return err
+			}
+			pictures[name+"-flicker"] = flicker
+		}
+	}
+	for name, p := range pictures {
+		path := filepath.Join(o.save, name, fmt.Sprintf("%04d.png", t))
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			return err
 		}
-		if err := images.Save(path, f.p, images.SaveOptions{}); err != nil {
+		if err := images.Save(path, p, images.SaveOptions{}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// difference is 4 times that of a result and the last one, moved to it, and black
+// where the last one does not show the same.
+func difference(clip *motion.Clip, t int, now, last *images.Picture) (*images.Picture, error) {
+	f, seen := clip.Motion(t, t-1)
+	d := images.New(now.W, now.H)
+	if err := f.Warp(d.Pix, last.Pix, nil); err != nil {
+		return nil, err
+	}
+	for i, v := range d.Pix {
+		v = 4 * seen[i%len(seen)] * (now.Pix[i] - v)
+		d.Pix[i] = min(max(v, -v), 255)
+	}
+	return d, nil
 }
 
 // print writes a Markdown table.
