@@ -76,9 +76,8 @@ type augmentRun struct {
 	styles  []augmentStyle
 	journal *batch.Journal
 
-	index    int // of the style at work
-	settings string
-	painter  painter
+	index   int // of the style at work
+	painter painter
 
 	bar          *shares
 	done, failed int                 // results

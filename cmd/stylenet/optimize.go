@@ -18,6 +18,7 @@ import (
 	"stylenet/internal/images"
 	"stylenet/internal/kernels"
 	"stylenet/internal/optimize"
+	"stylenet/internal/stylize"
 	"stylenet/internal/stylize/batch"
 	"stylenet/internal/vgg"
 	"stylenet/internal/weights"
@@ -443,6 +444,9 @@ func (w *repaint) run(from *optimize.State) (err error) {
 	if err != nil {
 		return err
 	}
+	if info := dev.Info(); info.Backend == "onednn" {
+		w.tellMemory(stylize.FreeMemory())
+	}
 	w.saved = from != nil
 	done := false
 	defer func() {
@@ -475,6 +479,19 @@ func (w *repaint) run(from *optimize.State) (err error) {
 		say(w.cmd, "%s: %d×%d", w.output, result.W, result.H)
 	}
 	return nil
+}
+
+// tellMemory warns of a size that takes more memory than is free.
+func (w *repaint) tellMemory(free int64, known bool) {
+	history := 0
+	if w.options.Optimizer == optimize.LBFGS {
+		history = w.options.History
+	}
+	last := w.options.Scales[len(w.options.Scales)-1]
+	if need := optimize.Bytes(last, history, w.cfg.Precision); known && need > free {
+		warn(w.cmd, "%d×%d pixels take about %.1f GiB of memory, and %.1f GiB are free; --precision bf16, a smaller --size and a smaller --history take less",
+			last.W, last.H, float64(need)/(1<<30), float64(free)/(1<<30))
+	}
 }
 
 // claim makes the folder of the state, which is removed at the end: one that

@@ -1,18 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"image"
 	"image/png"
 	"io"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"stylenet/configs"
 	"stylenet/internal/atomicfile"
 	"stylenet/internal/formats/safetensors"
 	"stylenet/internal/networks"
+	"stylenet/internal/optimize"
 	"stylenet/internal/scenes"
 )
 
@@ -33,6 +37,36 @@ func writeScene(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	draw := map[string]func(uint64, int, int) *image.RGBA{"photo": scenes.Photo, "painting": scenes.Painting}[args[1]]
 	ts.Check(writeImage(ts.MkAbs(args[0]), draw(1, w, h), png.Encode))
+}
+
+// A size that does not fit is told, with what would.
+func TestOptimizeTellsMemory(t *testing.T) {
+	for _, c := range []struct {
+		precision string
+		history   int
+		optimizer string
+		free      int64
+		known     bool
+		want      string
+	}{
+		{"float32", 8, optimize.LBFGS, 11 << 30, true, ""},
+		{"float32", 8, optimize.LBFGS, 1 << 30, false, ""},
+		{"float32", 8, optimize.LBFGS, 8 << 30, true, "warning: 2048×2048 pixels take about 10.5 GiB of memory, and 8.0 GiB are free; --precision bf16, "},
+		{"bf16", 8, optimize.LBFGS, 8 << 30, true, ""},
+		{"bf16", 100, optimize.LBFGS, 8 << 30, true, "take about 14.6 GiB"},
+		{"bf16", 100, optimize.Adam, 8 << 30, true, ""},
+	} {
+		cmd := newOptimizeCmd()
+		var b bytes.Buffer
+		cmd.SetErr(&b)
+		w := &repaint{cmd: cmd, cfg: &configs.Optimize{Precision: c.precision}}
+		w.options.Optimizer, w.options.History = c.optimizer, c.history
+		w.options.Scales = []optimize.Scale{{W: 9, H: 9}, {W: 2048, H: 2048}}
+		w.tellMemory(c.free, c.known)
+		if got := b.String(); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
 }
 
 func halved(ts *testscript.TestScript, _ bool, args []string) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -59,6 +60,11 @@ func (s *Stylizer) memory(src images.Reader, dst images.Writer, limit int64) (le
 	}
 	return max(limit, 0), full
 }
+
+// FreeMemory is what the system can give to this process without swapping, in
+// bytes, within the limits of the control groups that it is in; known is false
+// where the system is not Linux.
+func FreeMemory() (free int64, known bool) { return freeMemory(os.DirFS("/")) }
 
 // freeMemory is what Linux can give to this process without swapping, in bytes:
 // of what is free on the machine, as much as the control groups allow that the

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 
@@ -131,7 +130,7 @@ func Open(dev kernels.Device, m *model.Model) (*Stylizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stylizer{net: net, free: func() (int64, bool) { return freeMemory(os.DirFS("/")) }}
+	s := &Stylizer{net: net, free: FreeMemory}
 	for _, t := range m.Weights.Tensors() {
 		s.weights += 4 * int64(len(t.Data))
 	}
