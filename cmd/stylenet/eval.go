@@ -64,7 +64,7 @@ type evalReport struct {
 }
 
 func newEvalCmd() *cobra.Command {
-	o := &evalOptions{conditions: evaluate.Default()}
+	o := &evalOptions{conditions: evaluate.Default(), mixing: mixing{several: true}}
 	cmd := &cobra.Command{
 		Use:   "eval --model MODEL... --style PAINTING FILE|DIR|GLOB... | --video --model MODEL... CLIP...",
 		Short: "Compare models by numbers and by eye",
@@ -216,7 +216,9 @@ func (o *evalOptions) brushes() []brush {
 	var all []brush
 	for i, name := range brushNames(o.models) {
 		path := o.models[i]
-		all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.load(cmd, path) }})
+		o.mixing.each(name, func(name, mix string) {
+			all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.load(cmd, path, mix) }})
+		})
 	}
 	return all
 }
@@ -246,8 +248,9 @@ func (o *evalOptions) keepStyle() error {
 	return nil
 }
 
-// load reads a model. One of any style gets that of the comparison.
-func (o *evalOptions) load(cmd *cobra.Command, path string) (loaded, error) {
+// load reads a model, for a mix of its styles. One of any style gets that of the
+// comparison.
+func (o *evalOptions) load(cmd *cobra.Command, path, mix string) (loaded, error) {
 	m, err := loadModel(cmd, path)
 	if err != nil {
 		return loaded{}, err
@@ -256,7 +259,7 @@ func (o *evalOptions) load(cmd *cobra.Command, path string) (loaded, error) {
 		style := &styleOptions{styles: []string{o.style}, size: o.conditions.StyleSize}
 		return style.load(path, m, o.strength)
 	}
-	if m, err = o.mixing.mix(m, path); err != nil {
+	if m, err = mixOf(m, path, mix); err != nil {
 		return loaded{}, err
 	}
 	return ownStyleBrush(path, m), nil

@@ -55,6 +55,17 @@ func (o *mixing) first() string {
 	return o.mixes[0]
 }
 
+// each calls add for every mix, with the name of a model that is mixed so.
+func (o *mixing) each(model string, add func(name, mix string)) {
+	if len(o.mixes) < 2 {
+		add(model, o.first())
+		return
+	}
+	for _, mix := range o.mixes {
+		add(model+"-"+mixName(mix), mix)
+	}
+}
+
 // mixOf makes a model of many styles one of a mix, such as "a=0.3,b=0.7". A model
 // of one style, with a name or without, needs none.
 func mixOf(m *export.Model, path, mix string) (*export.Model, error) {

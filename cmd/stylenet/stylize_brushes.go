@@ -42,16 +42,9 @@ func (o *stylizeOptions) brushes(*cobra.Command) []brush {
 	var all []brush
 	for i, name := range brushNames(o.models) {
 		path := o.models[i]
-		add := func(name, mix string) {
+		o.mixing.each(name, func(name, mix string) {
 			all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.loadModelBrush(cmd, path, mix) }})
-		}
-		if len(o.mixing.mixes) < 2 {
-			add(name, o.mixing.first())
-			continue
-		}
-		for _, mix := range o.mixing.mixes {
-			add(name+"-"+mixName(mix), mix)
-		}
+		})
 	}
 	return all
 }
