@@ -250,18 +250,33 @@ func (o *optimizeOptions) flagFaults(cmd *cobra.Command, err error, flags map[st
 	}
 	usage := true
 	for i, f := range faults {
-		flag, ok := flags[f.Key]
+		flag, ok := flagOf(f.Key, flags)
 		switch {
 		case f.File != "" && f.File != "--set":
 			usage = false
 		case ok && (f.File == "" || cmd.Flags().Changed(flag)):
-			faults[i].File, faults[i].Key = "", "--"+flag
+			_, layer, _ := strings.Cut(f.Key, ".layers.")
+			faults[i].File, faults[i].Key = "", strings.TrimSpace("--"+flag+" "+layer)
 		}
 	}
 	if usage {
 		return usagef(cmd, "%w", faults)
 	}
 	return faults
+}
+
+// flagOf is the flag of a key, of an element of the styles, or of a layer.
+func flagOf(key string, flags map[string]string) (flag string, ok bool) {
+	if strings.HasPrefix(key, "styles[") {
+		_, field, _ := strings.Cut(key, ".")
+		flag, ok = map[string]string{"path": "style", "weight": "style-blend", "mask": "style-mask", "region": "region"}[field]
+		return flag, ok
+	}
+	if layers, _, found := strings.Cut(key, ".layers."); found {
+		key = layers + ".layers"
+	}
+	flag, ok = flags[key]
+	return flag, ok
 }
 
 // styleList is the flags of styles as a value of the key, or "" without any.
