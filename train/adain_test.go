@@ -19,6 +19,7 @@ import (
 
 	"stylenet/configs"
 	"stylenet/internal/atomicfile"
+	"stylenet/internal/devices"
 	"stylenet/internal/formats/safetensors"
 	"stylenet/internal/images"
 	"stylenet/internal/model"
@@ -76,8 +77,10 @@ func TestAdaINResumeIsExact(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	w := newWorld(t, 5)
 	cfg := w.anyStyle(t, append(w.quick(t), "data.flip=true", "data.scale_max=1.5", "train.preview_every=6", "train.steps=6", "train.checkpoint_every=6")...)
-	cfg.Data.Holdout = w.path("held out")
-	check(t, os.MkdirAll(cfg.Data.Holdout, 0o777))
+	if devices.Names()[0] != "reference" { // evaluations are of 256²
+		cfg.Data.Holdout = w.path("held out")
+	}
+	check(t, os.MkdirAll(w.path("held out"), 0o777))
 	w.draw(t, "held out/0.png", 99)
 	cfg.Style.Holdout = w.path("unseen")
 	check(t, os.MkdirAll(cfg.Style.Holdout, 0o777))
@@ -96,7 +99,11 @@ func TestAdaINResumeIsExact(t *testing.T) {
 	check(t, err)
 	check(t, errors.Join(r.Train(t.Context()), r.Close()))
 	same(t, outcome(t, dir), want)
-	for _, e := range readLines[Evaluation](t, filepath.Join(dir, "eval.jsonl")) {
+	var evaluations []Evaluation
+	if cfg.Data.Holdout != "" {
+		evaluations = readLines[Evaluation](t, filepath.Join(dir, "eval.jsonl"))
+	}
+	for _, e := range evaluations {
 		if !(e.Plain > 0 && e.Style > 0) || e.Plain == e.Style {
 			t.Errorf("the style is %g away from photos, %g from results", e.Plain, e.Style)
 		}
@@ -122,6 +129,9 @@ func TestAdaINResumeIsExact(t *testing.T) {
 // A trained network takes on a style that it never saw, gives back the photo at
 // no strength, and goes from one style to another in even steps.
 func TestAdaINLearnsAnyStyle(t *testing.T) {
+	if devices.Names()[0] == "reference" {
+		t.Skip("needs a fast backend: build with -tags onednn")
+	}
 	w := newWorld(t, 8)
 	cfg := w.anyStyle(t, "train.steps=80", "train.lr=2e-3", "train.batch=4", "train.checkpoint_every=0")
 	r, err := New(t.Context(), cfg, w.path("run"), Options{})
