@@ -36,17 +36,25 @@ type peerCase struct {
 // limit bounds differences, of 255: the largest, and the mean of all.
 type limit struct{ most, mean float64 }
 
+// peerPython is the Python that has the peers. Tests ask for it before they do
+// anything that takes time.
+func peerPython(t *testing.T) string {
+	t.Helper()
+	python := os.Getenv("STYLENET_PEERS_PYTHON")
+	if python == "" {
+		t.Skip("needs a Python with onnxruntime, opencv, torch and tritonclient: name it in STYLENET_PEERS_PYTHON, or run make test-serving")
+	}
+	return python
+}
+
 // runPeer has a peer run all cases in dir, and returns what it printed. The test
 // is skipped where the peer is missing.
 func runPeer(t *testing.T, peer, dir string, cases []*peerCase) string {
 	t.Helper()
-	python := os.Getenv("STYLENET_PEERS_PYTHON")
+	python := peerPython(t)
 	// Debian's OpenCV is older than PyPI's, and belongs to Debian's Python.
 	if debian := os.Getenv("STYLENET_PEERS_OPENCV"); peer == "opencv" && debian != "" {
 		python = debian
-	}
-	if python == "" {
-		t.Skipf("needs a Python with the module of %s: name it in STYLENET_PEERS_PYTHON, or run make test-serving", peer)
 	}
 	list, err := json.Marshal(cases)
 	if err != nil {
@@ -117,10 +125,11 @@ func apart(t *testing.T, a, b []float32) (most, mean float64) {
 	return most, mean
 }
 
-// peerModel is the network of PyTorch's example: a published one where it is
+// peerModels are the network of PyTorch's example: a published one where it is
 // there, and one that was not trained, but makes pictures of contrast.
 func peerModels(t *testing.T) map[string]*export.Model {
 	t.Helper()
+	peerPython(t)
 	random := tiny(johnson(networks.JohnsonArchitecture))
 	for i, w := range random.Weights.Get("deconv3.conv2d.weight").Data {
 		random.Weights.Get("deconv3.conv2d.weight").Data[i] = 40 * w
@@ -245,9 +254,7 @@ func TestAgreesWithONNXRuntime(t *testing.T) {
 
 // What 8-bit integers cost on photos that they were not calibrated on.
 func TestInt8AgreesOnPhotos(t *testing.T) {
-	if os.Getenv("STYLENET_PEERS_PYTHON") == "" {
-		t.Skip("needs a Python with onnxruntime: name it in STYLENET_PEERS_PYTHON, or run make test-serving")
-	}
+	peerPython(t)
 	m, err := export.Load(testassets.Path(t, "models/pytorch-starry.pth"))
 	if err != nil {
 		t.Fatal(err)
