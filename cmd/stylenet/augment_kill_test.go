@@ -66,7 +66,9 @@ func TestAugmentSurvivesKill(t *testing.T) {
 			t.Fatalf("interrupted, it printed\n%s", stderr)
 		}
 		if _, err := os.Stat("out/set.json"); err == nil {
-			t.Fatal("there are annotations of pictures that there are not")
+			if done, err := filepath.Glob("out/*.png"); err != nil || len(done) < 2*pictures {
+				t.Fatalf("there are annotations, and %d pictures of %d (%v)", len(done), 2*pictures, err)
+			}
 		}
 		stopped++
 	}

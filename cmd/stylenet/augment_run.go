@@ -280,16 +280,13 @@ func (r *augmentRun) all(dev kernels.Device) error {
 	for i := range r.styles {
 		r.index = i
 		if err := r.paintAll(dev); err != nil {
-			if cause := r.cmd.Context().Err(); cause != nil {
-				return &hinted{fmt.Errorf("%d of %d pictures are done: %w", r.done+int(r.passed.Load()), total, cause), "go on with the same command"}
-			}
-			return err
+			return r.interrupted(err, total)
 		}
 	}
 	pictures, notes, err := r.annotate()
 	switch {
 	case err != nil:
-		return err
+		return r.interrupted(err, total)
 	case r.failed > 0:
 		return fmt.Errorf("%d of %d pictures failed, and are left out of %s", r.failed, total, r.o.annotations())
 	case !r.o.json:
@@ -299,6 +296,15 @@ func (r *augmentRun) all(dev kernels.Device) error {
 		say(r.cmd, "%s: %d pictures, %d annotations", r.o.annotations(), pictures, notes)
 	}
 	return nil
+}
+
+// interrupted tells how far it came, where that is why err is.
+func (r *augmentRun) interrupted(err error, total int) error {
+	cause := r.cmd.Context().Err()
+	if cause == nil {
+		return err
+	}
+	return &hinted{fmt.Errorf("%d of %d pictures are done: %w", r.done+int(r.passed.Load()), total, cause), "go on with the same command"}
 }
 
 // paintAll paints every picture that has drawn the style at work.
