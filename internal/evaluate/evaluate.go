@@ -126,9 +126,6 @@ func (m *Mean) Add(s Scores) {
 	m.n++
 }
 
-// Count is how many pictures were added.
-func (m *Mean) Count() int { return m.n }
-
 // Scores are the means; those of no picture are not numbers.
 func (m *Mean) Scores() Scores {
 	n := float64(m.n)

@@ -170,34 +170,6 @@ func (m ColorMap) Apply(p *Picture) {
 	}
 }
 
-// ReadWriter is a picture that is read and written by strips of rows: a
-// *Picture, or a *Canvas.
-type ReadWriter interface {
-	Reader
-	Writer
-}
-
-// MatchColors gives the colours of p the mean and the covariance of those of
-// like, whose size may be another, by NewColorMap. Colours are clamped to 0..255
-// then, and rounded to what p holds.
-func MatchColors(p ReadWriter, like Reader) error {
-	var from, to ColorStats
-	eachStrip(p, func(rows *Picture, _ int) { from.Add(rows) })
-	eachStrip(like, func(rows *Picture, _ int) { to.Add(rows) })
-	m, err := NewColorMap(&from, &to)
-	if err != nil {
-		return err
-	}
-	eachStrip(p, func(rows *Picture, y int) {
-		m.Apply(rows)
-		for i, v := range rows.Pix {
-			rows.Pix[i] = clamp(v)
-		}
-		p.WriteRows(rows, y)
-	})
-	return nil
-}
-
 // eachStrip calls f for strips of a picture from the top: few rows, so that they
 // need no memory to speak of. They are valid until f returns.
 func eachStrip(r Reader, f func(rows *Picture, from int)) {

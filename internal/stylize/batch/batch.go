@@ -151,14 +151,6 @@ func (in *Inputs) Many() bool {
 	return len(in.args) > 1 || in.args[0].kind != file
 }
 
-// HasFolder says that a folder is among the arguments.
-func (in *Inputs) HasFolder() bool {
-	for range in.folders() {
-		return true
-	}
-	return false
-}
-
 // folders yields the folders among the arguments, and those that patterns match.
 func (in *Inputs) folders() iter.Seq[argument] {
 	return func(yield func(argument) bool) {
