@@ -13,7 +13,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Packages with goroutines of their own. The race detector needs cgo, and makes
 # kernels so slow that the others are left out.
-RACE := ./data ./export ./train ./internal/checkpoint ./internal/images ./internal/stylize
+RACE := ./data ./export ./train ./internal/checkpoint ./internal/images ./internal/stylize ./internal/video
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
