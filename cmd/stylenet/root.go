@@ -15,8 +15,9 @@ func newRootCmd() *cobra.Command {
 	root := group(&cobra.Command{
 		Use:   "stylenet",
 		Short: "Train style-transfer networks and run them on pictures",
-		Long: `stylenet trains a network that repaints photos in the style of a painting
-(Johnson et al. 2016), and runs it on pictures of any size.`,
+		Long: `stylenet trains networks that repaint photos in the style of a painting (Johnson
+et al. 2016), of several, or of any, and runs them, and those of other systems, on
+pictures of any size and on clips.`,
 		Example: `  stylenet init                                    # write a commented stylenet.yaml
   stylenet train stylenet.yaml --out runs/starry   # learn the style
   stylenet export runs/starry -o starry.safetensors
