@@ -148,7 +148,7 @@ cp "$work/odd.png" "$work/kept.png"
 "$stylenet" stylize --model "$model" "$work/odd.png" -o "$work/odd.png" >/dev/null 2>&1 </dev/null || true
 cmp "$work/odd.png" "$work/kept.png" || fail 'stylize overwrote its input'
 refuses broken.jpg "$stylenet" stylize --model "$model" "$work/few" -o "$work/many"
-[ "$(find "$work/many" -type f | wc -l)" = 5 ] || fail 'one broken picture kept others from being stylized'
+[ "$(find "$work/many" -type f ! -name '.*' | wc -l)" = 5 ] || fail 'one broken picture kept others from being stylized'
 refuses odd.png "$stylenet" stylize --model "$work/odd.png" "$work/odd.png" -o "$work/none.png"
 
 step 'passed'
