@@ -283,9 +283,10 @@ func parse(value json.RawMessage) (object, error) {
 	return o, nil
 }
 
-// whole reads a whole number.
+// whole reads a whole number whose negative is one, too: of −2⁶³ there is none
+// in 64 bits.
 func whole(value json.RawMessage) (n int64, ok bool) {
-	ok = len(value) > 0 && value[0] != 'n' && json.Unmarshal(value, &n) == nil
+	ok = len(value) > 0 && value[0] != 'n' && json.Unmarshal(value, &n) == nil && n != math.MinInt64
 	return n, ok
 }
 
