@@ -72,7 +72,7 @@ func TestONNX(t *testing.T) {
 			t.Errorf("metadata %s is %q, want %q", key, got[key], want)
 		}
 	}
-	if p.GetProducerVersion() != "0.1.0" || !strings.Contains(p.GetDocString(), "c3s1-2,d4,R4,u2,c3s1-3") {
+	if p.GetProducerVersion() != "0.1.0" || p.GetDocString() != "Style transfer network c3s1-2,d4,R4,u2,c3s1-3. Input and output are RGB planes from 0 to 255 of any size; clamp the output to 0 to 255." {
 		t.Errorf("version %q, doc %q", p.GetProducerVersion(), p.GetDocString())
 	}
 	// Multiple and Least reach the graph: sides are rounded up to 2, and to 4,

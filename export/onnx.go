@@ -136,7 +136,7 @@ func writeONNX(w io.Writer, m *Model, o ONNXOptions) error {
 		how = "pixels of 8 bits of any size."
 	}
 	return onnx.Encode(w, net, m.Weights, onnx.Options{
-		Doc:     fmt.Sprintf("Style transfer network %s (Johnson et al. 2016). Input and output are RGB %s", m.Network, how),
+		Doc:     fmt.Sprintf("Style transfer network %s. Input and output are RGB %s", m.Network, how),
 		Version: o.version(m), Properties: properties, Style: style,
 		Multiple: multiple, Least: least, Width: o.Width, Height: o.Height,
 		Bytes: bytes, Opset: o.Opset, Precision: precision, Ranges: o.Ranges,
