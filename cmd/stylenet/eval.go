@@ -85,7 +85,7 @@ what is measured is how much results flicker, plain and with --stabilize: the
 warping error (Lai et al. 2018) and the temporal loss, which is the mean squared
 error where nothing is covered (Ruder et al. 2016). Motion is measured in the
 clip itself; stylenet bench flicker measures the same where it is known. --style
-is not needed then, and adds the style loss.
+is not needed then but for a model of any style, and adds the style loss.
 
 --strength, --keep-colors and --style-scale are those of stylenet stylize, and
 apply to all models.
@@ -256,6 +256,9 @@ func (o *evalOptions) load(cmd *cobra.Command, path, mix string) (loaded, error)
 		return loaded{}, err
 	}
 	if _, ok := m.AnyStyle(); ok {
+		if o.style == "" { // which --video allows
+			return loaded{}, &hinted{fmt.Errorf("%s takes its style from a picture, and there is none", path), "name one with --style"}
+		}
 		style := &styleOptions{styles: []string{o.style}, size: o.conditions.StyleSize}
 		return style.load(path, m, o.strength)
 	}
