@@ -149,7 +149,10 @@ func (o *benchFlickerOptions) run(cmd *cobra.Command) (err error) {
 	r := &flickerReport{Width: w, Height: h, Frames: o.frames, Noise: o.noise}
 	bar := newProgress(cmd, len(models)*o.frames, "measuring")
 	for i, m := range models {
-		rows, err := o.measure(cmd.Context(), dev, clip, o.models[i], m, judge, func() { _ = bar.Add(1) }) // a terminal that is gone does not matter
+		// A number before it, and no two models share a folder of --save, nor does
+		// one have that of the frames.
+		folder := fmt.Sprintf("%d-%s", i+1, brushNames(o.models[i:][:1])[0])
+		rows, err := o.measure(cmd.Context(), dev, clip, o.models[i], folder, m, judge, func() { _ = bar.Add(1) }) // a terminal that is gone does not matter
 		if err != nil {
 			return fmt.Errorf("%s: %w", o.models[i], err)
 		}
@@ -258,7 +261,7 @@ func (j *flickerJudge) add(row *flickerRow, photo, result *images.Picture, frame
 }
 
 // measure paints the clip with a model, frame by frame and stabilised.
-func (o *benchFlickerOptions) measure(ctx context.Context, dev kernels.Device, clip *motion.Clip, name string, m *export.Model, judge *flickerJudge, tell func()) (_ []flickerRow, err error) {
+func (o *benchFlickerOptions) measure(ctx context.Context, dev kernels.Device, clip *motion.Clip, name, folder string, m *export.Model, judge *flickerJudge, tell func()) (_ []flickerRow, err error) {
 	s, err := stylize.Open(dev, m)
 	if err != nil {
 		return nil, err
@@ -304,7 +307,7 @@ func (o *benchFlickerOptions) measure(ctx context.Context, dev kernels.Device, c
 				rows[i].WarpingError += e / float64(o.frames-1)
 			}
 		}
-		if err := o.write(name, t, clip, frame, [2]*images.Picture{painted, blended}, last); err != nil {
+		if err := o.write(folder, t, clip, frame, [2]*images.Picture{painted, blended}, last); err != nil {
 			return nil, err
 		}
 		last = [2]*images.Picture{painted, blended}
@@ -315,13 +318,13 @@ func (o *benchFlickerOptions) measure(ctx context.Context, dev kernels.Device, c
 
 // write saves a frame, its results, and how these differ from the last ones moved
 // to them, where that is asked for.
-func (o *benchFlickerOptions) write(model string, t int, clip *motion.Clip, frame *images.Picture, results, last [2]*images.Picture) error {
+func (o *benchFlickerOptions) write(folder string, t int, clip *motion.Clip, frame *images.Picture, results, last [2]*images.Picture) error {
 	if o.save == "" {
 		return nil
 	}
 	pictures := map[string]*images.Picture{"frames": frame}
 	for i, suffix := range []string{"", "-stabilized"} {
-		name := filepath.Base(model) + suffix
+		name := folder + suffix
 		pictures[name] = results[i]
 		if t > 0 {
 			flicker, err := difference(clip, t, results[i], last[i])
