@@ -76,7 +76,8 @@ type augmentRun struct {
 	styles  []augmentStyle
 	journal *batch.Journal
 
-	index   int // of the style at work
+	results [][]int // of each style: the image's index × variants + the variant, ascending
+	index   int     // of the style at work
 	painter painter
 
 	bar          *shares
@@ -256,20 +257,47 @@ func (o *augmentOptions) pictureStyle(m *model.Model, file string) (loaded, erro
 	}, nil
 }
 
-// choose draws how a variant is painted. It depends on nothing but the seed, the
-// picture's number, the variant's and the list of styles.
-func (r *augmentRun) choose(image coco.Image, variant int) (choice augmentChoice, style int) {
-	random := rand.New(rand.NewPCG(r.o.seed, uint64(image.ID)))
-	order := random.Perm(len(r.styles)) // variants differ as long as there are styles
-	strength := 0.
-	for range variant + 1 {
-		strength = random.Float64()
+// choose yields a picture's variants: the style that each has drawn, and how it is
+// painted. It depends on nothing but the seed, the picture's number, the variants'
+// and the list of styles.
+func (r *augmentRun) choose(image coco.Image) iter.Seq2[int, augmentChoice] {
+	return func(yield func(int, augmentChoice) bool) {
+		random := rand.New(rand.NewPCG(r.o.seed, uint64(image.ID)))
+		order := random.Perm(len(r.styles)) // variants differ as long as there are styles
+		for v := range r.o.variants {
+			style := order[v%len(order)]
+			choice := augmentChoice{
+				SourceID: image.ID, SourceFileName: image.FileName, Variant: v, Model: r.styles[style].Model, Style: r.styles[style].Style,
+				Strength: rounded(r.o.least + random.Float64()*(r.o.most-r.o.least)),
+			}
+			if !yield(style, choice) {
+				return
+			}
+		}
 	}
-	style = order[variant%len(order)]
-	return augmentChoice{
-		SourceID: image.ID, SourceFileName: image.FileName, Variant: variant, Model: r.styles[style].Model, Style: r.styles[style].Style,
-		Strength: rounded(r.o.least + strength*(r.o.most-r.o.least)),
-	}, style
+}
+
+// draw sorts all results by their style. A draw takes time by the number of
+// styles: it is made for each picture, and not once more for each style.
+func (r *augmentRun) draw() error {
+	drawn, count := make([]uint32, 0, len(r.data.Images)*r.o.variants), make([]int, len(r.styles))
+	for _, image := range r.data.Images {
+		if err := r.cmd.Context().Err(); err != nil {
+			return err
+		}
+		for style := range r.choose(image) {
+			drawn = append(drawn, uint32(style))
+			count[style]++
+		}
+	}
+	r.results = make([][]int, len(r.styles))
+	for style, n := range count {
+		r.results[style] = make([]int, 0, n)
+	}
+	for result, style := range drawn {
+		r.results[style] = append(r.results[style], result)
+	}
+	return nil
 }
 
 // all paints everything, and writes the annotations of what there is.
@@ -277,6 +305,9 @@ func (r *augmentRun) all(dev kernels.Device) error {
 	total := len(r.data.Images) * r.o.variants
 	r.bar = newShares(r.cmd, total, "stylizing")
 	defer r.bar.Exit()
+	if err := r.draw(); err != nil {
+		return r.interrupted(err, total)
+	}
 	for i := range r.styles {
 		r.index = i
 		if err := r.paintAll(dev); err != nil {
@@ -326,28 +357,29 @@ func (r *augmentRun) paintAll(dev kernels.Device) (err error) {
 // tasks yields the variants in the style at work that have no result yet.
 func (r *augmentRun) tasks() iter.Seq2[*augmentTask, error] {
 	return func(yield func(*augmentTask, error) bool) {
-		for _, image := range r.data.Images {
-			for v := range r.o.variants {
-				choice, style := r.choose(image, v)
-				if style != r.index {
-					continue
+		for _, result := range r.results[r.index] {
+			image, v := r.data.Images[result/r.o.variants], result%r.o.variants
+			t := &augmentTask{
+				image: image, input: filepath.Join(r.o.images, filepath.FromSlash(image.FileName)),
+				output: filepath.Join(r.o.output, filepath.FromSlash(r.o.result(image.FileName, v))),
+			}
+			for _, choice := range r.choose(image) {
+				if choice.Variant == v {
+					t.choice = choice
+					break
 				}
-				t := &augmentTask{
-					image: image, choice: choice, input: filepath.Join(r.o.images, filepath.FromSlash(image.FileName)),
-					output: filepath.Join(r.o.output, filepath.FromSlash(r.o.result(image.FileName, v))),
-				}
-				done, err := r.isDone(t)
-				if err != nil {
-					yield(nil, err)
-					return
-				}
-				if done {
-					r.passed.Add(1)
-					continue
-				}
-				if !yield(t, nil) {
-					return
-				}
+			}
+			done, err := r.isDone(t)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if done {
+				r.passed.Add(1)
+				continue
+			}
+			if !yield(t, nil) {
+				return
 			}
 		}
 	}
@@ -479,12 +511,10 @@ func (r *augmentRun) annotate() (pictures, notes int, err error) {
 		},
 		Image: func(image coco.Image) []*coco.Variant {
 			variants := make([]*coco.Variant, r.o.variants)
-			for v := range variants {
-				if r.missing[variantKey{image.ID, v}] {
-					continue
+			for _, choice := range r.choose(image) {
+				if v := choice.Variant; !r.missing[variantKey{image.ID, v}] {
+					variants[v] = &coco.Variant{FileName: r.o.result(image.FileName, v), About: choice}
 				}
-				choice, _ := r.choose(image, v)
-				variants[v] = &coco.Variant{FileName: r.o.result(image.FileName, v), About: choice}
 			}
 			return variants
 		},
