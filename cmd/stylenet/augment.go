@@ -81,8 +81,7 @@ stopped in any way.`,
 	flags.IntVar(&o.variants, "variants", 1, "how many results each picture has")
 	flags.StringSliceVar(&o.strength, "strength", []string{"0.5", "1"}, "how much of the style to show, 0 to 1: drawn evenly between two `numbers`, or always one")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the choice of styles and strengths")
-	flags.StringVar(&o.keepColors, "keep-colors", "", "keep the photos' colours: each pixel's, and only the style's `luminance` (what --keep-colors alone means), or match them as a whole")
-	flags.Lookup("keep-colors").NoOptDefVal = stylize.KeepLuminance
+	addKeepColors(cmd, &o.keepColors)
 	flags.StringVar(&o.format, "format", "", "of all results: "+strings.ToLower(strings.Join(images.EncodeFormats(), ", "))+" (default: the pictures' own)")
 	flags.IntVar(&o.quality, "quality", 0, "1 to 100, of JPEG (default 95), WebP (90; 100 loses nothing) and AVIF (80)")
 	flags.IntVar(&o.jobs, "jobs", 3, "how many `pictures` to have in work: one computed, others read and written")
@@ -90,7 +89,6 @@ stopped in any way.`,
 	flags.BoolVar(&o.json, "json", false, "print a line of JSON for each result")
 	o.addFlags(cmd)
 	addConvention(cmd)
-	complete(cmd, "keep-colors", stylize.KeepLuminance, stylize.KeepMatch)
 	complete(cmd, "format", lower(images.EncodeFormats())...)
 	completeFiles(cmd, "coco", "json")
 	completeFiles(cmd, "model", "safetensors", "pth", "onnx")
@@ -113,8 +111,6 @@ func (o *augmentOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--jobs %d: give 1 or more", o.jobs)
 	case o.memory < 1:
 		return usagef(cmd, "--memory is 0")
-	case o.keepColors != "" && o.keepColors != stylize.KeepMatch && o.keepColors != stylize.KeepLuminance:
-		return usagef(cmd, "--keep-colors=%s: give %s or %s", o.keepColors, stylize.KeepLuminance, stylize.KeepMatch)
 	case cmd.Flags().Changed("quality") && (o.quality < 1 || o.quality > 100):
 		return usagef(cmd, "--quality %d is not between 1 and 100", o.quality)
 	case o.styleSize < 0 || o.styleSize > 0 && o.styleSize < minStyle:
@@ -132,6 +128,9 @@ func (o *augmentOptions) check(cmd *cobra.Command) error {
 	}
 	if o.least > o.most {
 		return usagef(cmd, "--strength %v,%v: the second number is less than the first", o.least, o.most)
+	}
+	if err := checkKeepColors(cmd, o.keepColors); err != nil {
+		return err
 	}
 	if o.format != "" {
 		var err error

@@ -19,22 +19,31 @@ type effects struct {
 func (e *effects) addEffects(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Float32Var(&e.strength, "strength", 1, "how much of the style to show: 0 (the photo) to 1")
-	flags.StringVar(&e.keepColors, "keep-colors", "", "keep the photo's colours: each pixel's, and only the style's `luminance` (what --keep-colors alone means), or match them as a whole")
-	flags.Lookup("keep-colors").NoOptDefVal = stylize.KeepLuminance
+	addKeepColors(cmd, &e.keepColors)
 	flags.Float64Var(&e.styleScale, "style-scale", 1, "the strokes' size beside those that the model paints: below 1 for finer ones")
+}
+
+func addKeepColors(cmd *cobra.Command, to *string) {
+	cmd.Flags().StringVar(to, "keep-colors", "", "keep the photo's colours: each pixel's, and only the style's `luminance` (what --keep-colors alone means), or match them as a whole")
+	cmd.Flags().Lookup("keep-colors").NoOptDefVal = stylize.KeepLuminance
 	complete(cmd, "keep-colors", stylize.KeepLuminance, stylize.KeepMatch)
+}
+
+func checkKeepColors(cmd *cobra.Command, value string) error {
+	if value != "" && value != stylize.KeepMatch && value != stylize.KeepLuminance {
+		return usagef(cmd, "--keep-colors=%s: give %s or %s", value, stylize.KeepLuminance, stylize.KeepMatch)
+	}
+	return nil
 }
 
 func (e *effects) checkEffects(cmd *cobra.Command) error {
 	switch {
 	case !(e.strength >= 0 && e.strength <= 1): // not a number fails too
 		return usagef(cmd, "--strength %v is not between 0 and 1", e.strength)
-	case e.keepColors != "" && e.keepColors != stylize.KeepMatch && e.keepColors != stylize.KeepLuminance:
-		return usagef(cmd, "--keep-colors=%s: give %s or %s", e.keepColors, stylize.KeepLuminance, stylize.KeepMatch)
 	case !(e.styleScale >= 1./stylize.MaxScale && e.styleScale <= stylize.MaxScale):
 		return usagef(cmd, "--style-scale %v is not between 1/%d and %[2]d", e.styleScale, stylize.MaxScale)
 	}
-	return nil
+	return checkKeepColors(cmd, e.keepColors)
 }
 
 // painting is what the flags ask of all pictures.
