@@ -26,7 +26,8 @@ import (
 )
 
 // MaxPairs is how many pairs are taken of all clips together. They are spread
-// over the clips evenly.
+// over the clips evenly; of more clips than that, as many are taken, spread over
+// the list.
 const MaxPairs = 2000
 
 // Set is the frames of a folder's clips, in a file. It serves any number of
@@ -149,6 +150,7 @@ func list(dir string, side int) ([]source, string, error) {
 	if len(sources) == 0 {
 		return nil, "", fmt.Errorf("%s holds no clips: put files of video into it, or folders of two or more frames each", dir)
 	}
+	sources = spread(sources, MaxPairs)
 	for _, s := range sources {
 		for _, name := range append(slices.Clone(s.frames), s.name) {
 			if name == "." || name == s.name && s.frames != nil {
@@ -160,6 +162,18 @@ func list(dir string, side int) ([]source, string, error) {
 		}
 	}
 	return sources, hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// spread takes most of a longer list, at even distances.
+func spread(sources []source, most int) []source {
+	if len(sources) <= most {
+		return sources
+	}
+	taken := make([]source, most)
+	for i := range taken {
+		taken[i] = sources[i*len(sources)/most]
+	}
+	return taken
 }
 
 // pictures lists those of a folder below dir, relative to dir.
@@ -178,8 +192,12 @@ func pictures(dir, folder string) ([]string, error) {
 }
 
 func isPicture(name string) bool {
-	return slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}, strings.ToLower(filepath.Ext(name)))
+	return slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}, strings.ToLower(filepath.Ext(name)))
 }
+
+// maxIndex bounds the index, in bytes: MaxPairs clips with the longest names that
+// file systems have, 255 bytes, each of them escaped.
+const maxIndex = MaxPairs * (6*255 + 100)
 
 func readIndex(path string) (index, int64, error) {
 	var x index
@@ -188,9 +206,12 @@ func readIndex(path string) (index, int64, error) {
 		return x, 0, err
 	}
 	defer f.Close()
-	line, err := bufio.NewReader(io.LimitReader(f, 1<<20)).ReadBytes('\n')
+	line, err := bufio.NewReader(io.LimitReader(f, maxIndex)).ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &x)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: index: %w", path, err)
 	}
 	return x, int64(len(line)), err
 }
@@ -206,7 +227,7 @@ func prepare(ctx context.Context, dir, path string, sources []source, key string
 	x := index{Key: key}
 	out := bufio.NewWriterSize(raw, 1<<20)
 	for _, s := range sources {
-		c, err := s.take(ctx, dir, side, max(1, MaxPairs/len(sources)), out)
+		c, err := s.take(ctx, dir, side, MaxPairs/len(sources), out)
 		if err != nil {
 			return err
 		}

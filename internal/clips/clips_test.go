@@ -1,14 +1,19 @@
 package clips
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"image"
+	"image/color/palette"
+	"image/gif"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -118,6 +123,42 @@ func TestFileIsKept(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".clips-*")); len(left) > 0 {
 		t.Errorf("%v is left", left)
+	}
+}
+
+// Of more clips than pairs, as many as pairs are taken, from the whole list; their
+// names fit into the index, however long they are. Frames may be of any format that
+// can be read.
+func TestManyClips(t *testing.T) {
+	const count = MaxPairs + 500
+	dir := t.TempDir()
+	var frame bytes.Buffer
+	check(t, gif.Encode(&frame, image.NewPaletted(image.Rect(0, 0, 8, 8), palette.Plan9), nil))
+	tail := strings.Repeat("&", 240) // six bytes each in JSON
+	for _, name := range []string{"clips", "one"} {
+		check(t, os.Mkdir(filepath.Join(dir, name), 0o777))
+	}
+	for _, name := range []string{"0.gif", "1.gif"} {
+		check(t, os.WriteFile(filepath.Join(dir, "one", name), frame.Bytes(), 0o666))
+	}
+	for i := range count {
+		if err := os.Symlink(filepath.Join("..", "one"), filepath.Join(dir, "clips", fmt.Sprintf("%04d", i)+tail)); err != nil {
+			t.Skipf("%v; the test needs symbolic links, which Windows has in its developer mode", err)
+		}
+	}
+	path := filepath.Join(dir, "frames")
+	s, err := Open(t.Context(), filepath.Join(dir, "clips"), path, 8)
+	check(t, err)
+	check(t, s.Close())
+	x, _, err := readIndex(path)
+	check(t, err)
+	if s.Len() != MaxPairs || len(x.Clips) != MaxPairs {
+		t.Errorf("%d pairs of %d clips, want %d of as many", s.Len(), len(x.Clips), MaxPairs)
+	}
+	for i, c := range x.Clips {
+		if n, err := strconv.Atoi(c.Name[:4]); err != nil || n != i*count/MaxPairs {
+			t.Fatalf("clip %d is %s", i, c.Name)
+		}
 	}
 }
 
