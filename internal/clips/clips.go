@@ -216,14 +216,27 @@ func readIndex(path string) (index, int64, error) {
 	return x, int64(len(line)), err
 }
 
+// workPrefix starts the names of the directories that prepare works in.
+const workPrefix = ".clips-"
+
 // prepare writes the file. Frames go to a temporary one first, as how many a clip
-// has is known at its end alone.
+// has is known at its end alone. Both are made in a directory beside path, so that
+// what a killed process has left is known by its name, and removed first.
 func prepare(ctx context.Context, dir, path string, sources []source, key string, side int) (err error) {
-	raw, err := os.CreateTemp(filepath.Dir(path), ".clips-*")
+	parent := filepath.Dir(path)
+	if err := removeLeftovers(parent); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp(parent, workPrefix+"*")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, raw.Close(), os.Remove(raw.Name())) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	raw, err := os.Create(filepath.Join(work, "raw"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, raw.Close()) }()
 	x := index{Key: key}
 	out := bufio.NewWriterSize(raw, 1<<20)
 	for _, s := range sources {
@@ -248,13 +261,36 @@ func prepare(ctx context.Context, dir, path string, sources []source, key string
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(path, 0o666, func(w io.Writer) error {
+	whole := filepath.Join(work, "whole")
+	if err := atomicfile.Write(whole, 0o666, func(w io.Writer) error {
 		if _, err := w.Write(append(line, '\n')); err != nil {
 			return err
 		}
 		_, err := io.Copy(w, raw)
 		return err
-	})
+	}); err != nil {
+		return err
+	}
+	if err := os.Rename(whole, path); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(parent)
+}
+
+// removeLeftovers removes from dir what prepare, killed, has left there.
+func removeLeftovers(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), workPrefix) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // take writes up to that many pairs of a clip, spread over it.

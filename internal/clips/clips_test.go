@@ -126,6 +126,24 @@ func TestFileIsKept(t *testing.T) {
 	}
 }
 
+// What a killed process has left of its work is removed before more is made.
+func TestLeftoversAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	folder, run := filepath.Join(dir, "clips"), filepath.Join(dir, "run [1]")
+	write(t, filepath.Join(folder, "a"), motion.Drawn(1, 40, 40), 2)
+	check(t, os.MkdirAll(filepath.Join(run, ".clips-2"), 0o777))
+	check(t, os.WriteFile(filepath.Join(run, ".clips-1"), nil, 0o666))
+	check(t, os.WriteFile(filepath.Join(run, ".clips-2", "raw"), nil, 0o666))
+	s, err := Open(t.Context(), folder, filepath.Join(run, "clips.frames"), 32)
+	check(t, err)
+	check(t, s.Close())
+	entries, err := os.ReadDir(run)
+	check(t, err)
+	if len(entries) != 1 || entries[0].Name() != "clips.frames" {
+		t.Errorf("the directory holds %v", entries)
+	}
+}
+
 // Of more clips than pairs, as many as pairs are taken, from the whole list; their
 // names fit into the index, however long they are. Frames may be of any format that
 // can be read.
