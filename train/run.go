@@ -15,7 +15,6 @@ import (
 	"stylenet/configs"
 	"stylenet/data"
 	"stylenet/internal/checkpoint"
-	"stylenet/internal/clips"
 	"stylenet/internal/devices"
 	"stylenet/internal/images"
 	"stylenet/internal/inference"
@@ -64,8 +63,7 @@ type Run struct {
 	model   *model.Model
 	from    *checkpoint.Snapshot // that the run goes on from, while it is opened; nil for one that begins
 	loader  *data.Loader
-	source  Source     // the loader, or what stands before it
-	clips   *clips.Set // of video.clips, which the loader reads; nil without
+	source  Source // the loader, or what stands before it
 
 	lossArrays inference.Arrays
 	graph
@@ -301,8 +299,8 @@ func (r *Run) openData(ctx context.Context, from *checkpoint.Snapshot) (err erro
 		r.cursor, r.step, r.elapsed = s.Data, from.Step, from.ElapsedSeconds
 	}
 	options := DataOptions(r.config)
-	if r.config.Kind == "video" && r.config.Video.Clips != "" {
-		if r.clips, err = openClips(ctx, r.config, r.dir, &options); err != nil {
+	if k, ok := r.kind.(*video); ok && r.config.Video.Clips != "" {
+		if err := k.openClips(ctx, s.Kind, &options); err != nil {
 			return fmt.Errorf("video.clips: %w", err)
 		}
 	}
@@ -556,9 +554,6 @@ func (r *Run) Close() error {
 	var errs []error
 	if r.loader != nil {
 		r.loader.Close()
-	}
-	if r.clips != nil {
-		errs = append(errs, r.clips.Close())
 	}
 	if r.metrics != nil {
 		errs = append(errs, r.metrics.Close())

@@ -2,6 +2,9 @@ package train
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 
@@ -20,6 +23,7 @@ import (
 type video struct {
 	johnson
 	flow, seen kernels.Array // (2N, 2, size, size) and (2N, 1, size, size): views.Pair, in the order of x
+	clips      *clips.Set    // that the loader reads; nil without video.clips
 	// The batch, as the device takes it.
 	pictures, flows, marks []float32
 }
@@ -41,15 +45,45 @@ func derivePairs(o *data.Options, size int, c configs.Video) {
 	}
 }
 
-// openClips makes every second pair one of consecutive frames, by chance. The
-// frames are kept in the run's directory, so that a resume has the same.
-func openClips(ctx context.Context, cfg *configs.Config, dir string, o *data.Options) (*clips.Set, error) {
-	size, border := cfg.Data.Size, motionOf(cfg.Video).Border()
-	// A quarter more than a view leaves a choice of places.
-	set, err := clips.Open(ctx, cfg.Video.Clips, filepath.Join(dir, "clips.frames"), size*5/4+2*border)
-	if err != nil {
-		return nil, err
+// videoState is what a checkpoint keeps of the clips, which are no longer needed
+// where their frames are: a resume has these, whatever has become of the folder.
+type videoState struct {
+	Clips  string `json:"clips"`  // video.clips
+	Side   int    `json:"side"`   // of the frames
+	Frames string `json:"frames"` // clips.Set.ID
+}
+
+// clipSide is the short side of the clips' frames: a quarter more than a view
+// leaves a choice of places.
+func clipSide(cfg *configs.Config) int { return cfg.Data.Size*5/4 + 2*motionOf(cfg.Video).Border() }
+
+func (k *video) state() any {
+	if k.clips == nil {
+		return nil
 	}
+	return videoState{k.r.config.Video.Clips, clipSide(k.r.config), k.clips.ID()}
+}
+
+// openClips makes every second pair one of consecutive frames, by chance. The
+// frames are kept in the run's directory. Where the run goes on with the settings
+// of its checkpoint, whose state is given, it has to have the same ones.
+func (k *video) openClips(ctx context.Context, state json.RawMessage, o *data.Options) (err error) {
+	cfg := k.r.config
+	size, border, side := cfg.Data.Size, motionOf(cfg.Video).Border(), clipSide(cfg)
+	var s videoState
+	if len(state) > 0 {
+		if err := json.Unmarshal(state, &s); err != nil {
+			return fmt.Errorf("the checkpoint's clips: %w", err)
+		}
+	}
+	if s.Clips != cfg.Video.Clips || s.Side != side {
+		s.Frames = ""
+	}
+	set, err := clips.Open(ctx, cfg.Video.Clips, filepath.Join(k.r.dir, "clips.frames"), side, s.Frames)
+	if err != nil {
+		return err
+	}
+	k.clips = set
 	photos := o.Derive
 	o.Derive = func() (func(dst, crop []float32, random *rand.Rand) error, error) {
 		synthetic, err := photos()
@@ -68,7 +102,15 @@ func openClips(ctx context.Context, cfg *configs.Config, dir string, o *data.Opt
 			return cutter.Cut(p.Views, p.Flow, p.Seen, random)
 		}, nil
 	}
-	return set, nil
+	return nil
+}
+
+func (k *video) close() error {
+	err := k.johnson.close()
+	if k.clips != nil {
+		err = errors.Join(err, k.clips.Close())
+	}
+	return err
 }
 
 func (k *video) build() (g graph, err error) {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"image/png"
@@ -139,4 +140,49 @@ func TestClips(t *testing.T) {
 	if _, err := os.Stat(w.path("run/clips.frames")); err != nil {
 		t.Error(err)
 	}
+}
+
+// A run goes on with the frames that it began with, whatever has become of the
+// clips; with others only where it is told to.
+func TestVideoResumesWithItsFrames(t *testing.T) {
+	w := newWorld(t, 3)
+	w.film(t, 6)
+	cfg := w.config(t, "kind=video", "video.motion=2", "train.steps=4", "video.clips="+w.path("clips"))
+	trainAll(t, cfg, w.path("straight"))
+	dir := w.path("run")
+	stopAt(t, func(ctx context.Context, o Options) (*Run, error) { return New(ctx, cfg, dir, o) }, 1)
+	resume := func(o Options) (*Run, error) { return Resume(t.Context(), dir, nil, o) }
+
+	// Another clip in the folder, and then no folder.
+	frames, err := os.Stat(filepath.Join(dir, "clips.frames"))
+	check(t, err)
+	check(t, os.Rename(w.path("clips/a"), w.path("away")))
+	check(t, os.MkdirAll(w.path("clips/b"), 0o777))
+	for i := range 4 {
+		check(t, images.Save(w.path(fmt.Sprintf("clips/b/%d.png", i)), motion.Drawn(2, 64, 56).Frame(i), images.SaveOptions{}))
+	}
+	stopAt(t, func(ctx context.Context, o Options) (*Run, error) { return resume(o) }, 2)
+	check(t, os.Rename(w.path("clips"), w.path("others")))
+	r, err := resume(Options{Warn: func(err error) { t.Errorf("warning: %v", err) }})
+	check(t, err)
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	same(t, outcome(t, dir), outcome(t, w.path("straight")))
+	if again, err := os.Stat(filepath.Join(dir, "clips.frames")); err != nil || !os.SameFile(frames, again) {
+		t.Errorf("the frames were taken again (%v)", err)
+	}
+
+	// Other frames are taken where the run is told to, and are its own from then on.
+	r, err = Resume(t.Context(), dir, []string{"video.clips=" + w.path("others"), "train.steps=5"}, Options{})
+	check(t, err)
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	b, err := os.ReadFile(w.path("straight/clips.frames"))
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(dir, "clips.frames"), b, 0o666))
+	if _, err := resume(Options{}); err == nil || !strings.Contains(err.Error(), "video.clips: "+filepath.Join(dir, "clips.frames")+" holds other frames than before") {
+		t.Errorf("the frames of before: %v", err)
+	}
+	check(t, os.Remove(filepath.Join(dir, "clips.frames")))
+	r, err = resume(Options{})
+	check(t, err)
+	check(t, r.Close())
 }

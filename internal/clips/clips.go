@@ -1,9 +1,11 @@
 // Package clips takes pairs of consecutive frames from a folder of clips, with the
 // motion between them, for temporal losses.
 //
-// It owns which frames are taken, a file that keeps them decoded, and the pairs
-// that are cut from them. It refuses to decode video (package video), to measure
-// motion (package flow) and to know what learns from pairs.
+// It owns which frames are taken, a file that keeps them decoded, the directory in
+// which it makes that file, and the pairs that are cut from them. It refuses to
+// decode video (package video), to measure motion (package flow), to know what
+// learns from pairs, and to put other frames in the place of those that its caller
+// has begun with.
 package clips
 
 import (
@@ -35,6 +37,7 @@ const MaxPairs = 2000
 type Set struct {
 	file  *os.File
 	pairs []pair
+	id    string
 }
 
 // pair is two frames of one size, one after the other in the file: each (3, H, W),
@@ -47,7 +50,18 @@ type pair struct {
 // index is the first line of the file.
 type index struct {
 	Key   string `json:"key"` // of what the frames were taken from
+	Sum   string `json:"sum"` // SHA-256 of the frames
 	Clips []clip `json:"clips"`
+}
+
+// id tells the frames from all others, wherever they were taken from.
+func (x index) id() string {
+	hash := sha256.New()
+	fmt.Fprintln(hash, x.Sum)
+	for _, c := range x.Clips {
+		fmt.Fprintln(hash, c.W, c.H, c.Pairs)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // clip is what was taken of one.
@@ -68,35 +82,44 @@ type source struct {
 // pixels, from the file at path, which is written first where it does not hold
 // those of these clips. dir holds files of video, folders of pictures, whose names
 // are in the order of frames, or such pictures itself. ctx ends the decoding.
-func Open(ctx context.Context, dir, path string, side int) (_ *Set, err error) {
-	sources, key, err := list(dir, side)
-	if err != nil {
+//
+// want, unless it is empty, is the ID of the set that the caller has begun with:
+// then a file at path is taken as it is, whatever has become of dir since, one that
+// is gone is made again, and other frames than those of want are refused.
+//
+// Nobody else may open a set at a path in the same directory at the same time.
+func Open(ctx context.Context, dir, path string, side int, want string) (*Set, error) {
+	x, s, err := readIndex(path)
+	gone := errors.Is(err, os.ErrNotExist)
+	if err != nil && !gone && want != "" {
 		return nil, err
 	}
-	x, start, err := readIndex(path)
-	if err != nil || x.Key != key {
-		if err := prepare(ctx, dir, path, sources, key, side); err != nil {
+	if want == "" || gone {
+		sources, key, err := list(dir, side)
+		if err == nil && (s == nil || x.Key != key) {
+			err = prepare(ctx, dir, path, sources, key, side, want)
+		}
+		if err != nil && want != "" {
+			err = fmt.Errorf("%s is gone, and is not to be made again: %w", path, err)
+		}
+		if err != nil {
 			return nil, err
 		}
-		if x, start, err = readIndex(path); err != nil {
+		if _, s, err = readIndex(path); err != nil {
 			return nil, err
 		}
 	}
-	s := &Set{}
-	for _, c := range x.Clips {
-		for range c.Pairs {
-			s.pairs = append(s.pairs, pair{start, c.W, c.H})
-			start += 2 * 3 * int64(c.W) * int64(c.H)
-		}
+	if want != "" && s.id != want {
+		return nil, fmt.Errorf("%s holds other frames than before: put the file back, or remove it, and it is made again where the clips in %s are as they were", path, dir)
 	}
 	if s.file, err = os.Open(path); err != nil {
 		return nil, err
 	}
-	if info, err := s.file.Stat(); err != nil || info.Size() != start {
-		return nil, errors.Join(err, s.file.Close(), fmt.Errorf("%s is damaged: remove it, and it is made again", path))
-	}
 	return s, nil
 }
+
+// ID tells the frames from all others.
+func (s *Set) ID() string { return s.id }
 
 // Len is the number of pairs, at least 1.
 func (s *Set) Len() int { return len(s.pairs) }
@@ -111,7 +134,7 @@ func list(dir string, side int) ([]source, string, error) {
 		return nil, "", err
 	}
 	hash := sha256.New()
-	fmt.Fprintln(hash, "frames of", side, MaxPairs)
+	fmt.Fprintln(hash, "frames and their sum, of", side, MaxPairs)
 	note := func(name string) error {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err == nil {
@@ -199,21 +222,41 @@ func isPicture(name string) bool {
 // file systems have, 255 bytes, each of them escaped.
 const maxIndex = MaxPairs * (6*255 + 100)
 
-func readIndex(path string) (index, int64, error) {
-	var x index
+// readIndex reads the index of the file at path, and makes a set of it that has no
+// file yet.
+func readIndex(path string) (x index, s *Set, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return x, 0, err
+		return x, nil, err
 	}
 	defer f.Close()
+	damaged := func(err error) (index, *Set, error) {
+		return index{}, nil, fmt.Errorf("%s is damaged (%w): remove it, and it is made again", path, err)
+	}
 	line, err := bufio.NewReader(io.LimitReader(f, maxIndex)).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &x)
-	}
 	if err != nil {
-		err = fmt.Errorf("%s: index: %w", path, err)
+		return damaged(fmt.Errorf("no end of the index in its first %d bytes: %w", len(line), err))
 	}
-	return x, int64(len(line)), err
+	if err := json.Unmarshal(line, &x); err != nil {
+		return damaged(err)
+	}
+	s = &Set{id: x.id()}
+	at := int64(len(line))
+	for _, c := range x.Clips {
+		if c.W < 1 || c.H < 1 || c.Pairs < 1 || len(s.pairs)+c.Pairs > MaxPairs {
+			return damaged(fmt.Errorf("%d pairs of %d×%d", c.Pairs, c.W, c.H))
+		}
+		for range c.Pairs {
+			s.pairs = append(s.pairs, pair{at, c.W, c.H})
+			at += 2 * 3 * int64(c.W) * int64(c.H)
+		}
+	}
+	if info, err := f.Stat(); err != nil {
+		return x, nil, err
+	} else if info.Size() != at || len(s.pairs) == 0 {
+		return damaged(fmt.Errorf("%d bytes, not %d", info.Size(), at))
+	}
+	return x, s, nil
 }
 
 // workPrefix starts the names of the directories that prepare works in.
@@ -222,7 +265,7 @@ const workPrefix = ".clips-"
 // prepare writes the file. Frames go to a temporary one first, as how many a clip
 // has is known at its end alone. Both are made in a directory beside path, so that
 // what a killed process has left is known by its name, and removed first.
-func prepare(ctx context.Context, dir, path string, sources []source, key string, side int) (err error) {
+func prepare(ctx context.Context, dir, path string, sources []source, key string, side int, want string) (err error) {
 	parent := filepath.Dir(path)
 	if err := removeLeftovers(parent); err != nil {
 		return err
@@ -238,7 +281,8 @@ func prepare(ctx context.Context, dir, path string, sources []source, key string
 	}
 	defer func() { err = errors.Join(err, raw.Close()) }()
 	x := index{Key: key}
-	out := bufio.NewWriterSize(raw, 1<<20)
+	sum := sha256.New()
+	out := bufio.NewWriterSize(io.MultiWriter(raw, sum), 1<<20)
 	for _, s := range sources {
 		c, err := s.take(ctx, dir, side, MaxPairs/len(sources), out)
 		if err != nil {
@@ -256,6 +300,10 @@ func prepare(ctx context.Context, dir, path string, sources []source, key string
 	}
 	if _, err := raw.Seek(0, io.SeekStart); err != nil {
 		return err
+	}
+	x.Sum = hex.EncodeToString(sum.Sum(nil))
+	if want != "" && x.id() != want {
+		return fmt.Errorf("the clips in %s, or what decodes them, have changed since it was made: put the file or the clips back", dir)
 	}
 	line, err := json.Marshal(x)
 	if err != nil {

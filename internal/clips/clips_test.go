@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"stylenet/internal/flow"
 	"stylenet/internal/images"
@@ -57,7 +58,7 @@ func TestPairs(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "clips", "a"), motion.Drawn(3, 128, 96), 5)
 	path := filepath.Join(dir, "frames")
-	s, err := Open(t.Context(), filepath.Join(dir, "clips"), path, 96)
+	s, err := Open(t.Context(), filepath.Join(dir, "clips"), path, 96, "")
 	check(t, err)
 	defer func() { check(t, s.Close()) }()
 	if s.Len() != 2 {
@@ -97,7 +98,7 @@ func TestFileIsKept(t *testing.T) {
 	write(t, filepath.Join(folder, "a"), motion.Drawn(1, 64, 48), 4)
 	write(t, filepath.Join(folder, "b"), motion.Drawn(2, 48, 64), 2)
 	open := func() (os.FileInfo, int) {
-		s, err := Open(t.Context(), folder, path, 40)
+		s, err := Open(t.Context(), folder, path, 40, "")
 		check(t, err)
 		defer func() { check(t, s.Close()) }()
 		info, err := os.Stat(path)
@@ -117,11 +118,68 @@ func TestFileIsKept(t *testing.T) {
 	}
 	b, err := os.ReadFile(path)
 	check(t, err)
-	check(t, os.WriteFile(path, b[:len(b)-1], 0o666))
-	if _, err := Open(t.Context(), folder, path, 40); err == nil || !strings.Contains(err.Error(), "is damaged: remove it") {
-		t.Errorf("a short file: %v", err)
+	for what, bytes := range map[string][]byte{"short": b[:len(b)-1], "empty": nil, "nothing of ours": []byte("{}\n"), "no lines": make([]byte, 2*maxIndex)} {
+		check(t, os.WriteFile(path, bytes, 0o666))
+		if _, err := Open(t.Context(), folder, path, 40, "some"); err == nil || !strings.Contains(err.Error(), path+" is damaged (") || !strings.Contains(err.Error(), "): remove it") {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, n := open(); n != 4 {
+			t.Errorf("%s: %d pairs when it is made again", what, n)
+		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".clips-*")); len(left) > 0 {
+}
+
+// Frames that a caller has begun with are the ones it gets, or none: whatever has
+// become of the clips, while the file is there, and of the file, while the clips are.
+func TestSameFramesAgain(t *testing.T) {
+	dir := t.TempDir()
+	folder, path := filepath.Join(dir, "clips"), filepath.Join(dir, "frames")
+	write(t, filepath.Join(folder, "a"), motion.Drawn(1, 64, 48), 4)
+	s, err := Open(t.Context(), folder, path, 40, "")
+	check(t, err)
+	id := s.ID()
+	check(t, s.Close())
+	made, err := os.ReadFile(path)
+	check(t, err)
+	same := func(what string) {
+		t.Helper()
+		s, err := Open(t.Context(), folder, path, 40, id)
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			return
+		}
+		got, err := os.ReadFile(path)
+		check(t, errors.Join(err, s.Close()))
+		// The first line has the times of the clips.
+		if !bytes.Equal(got[bytes.IndexByte(got, '\n'):], made[bytes.IndexByte(made, '\n'):]) || s.ID() != id {
+			t.Errorf("%s: other frames", what)
+		}
+	}
+	refused := func(what, want string) {
+		t.Helper()
+		before, _ := os.ReadFile(path)
+		if _, err := Open(t.Context(), folder, path, 40, id); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", what, err, want)
+		}
+		if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
+			t.Errorf("%s: the file has changed", what)
+		}
+	}
+	long := time.Now().Add(-time.Hour)
+	check(t, os.Chtimes(filepath.Join(folder, "a", "000.png"), long, long))
+	same("another time")
+	check(t, os.Remove(path))
+	same("another time, and the file is gone")
+	check(t, os.Rename(folder, folder+".away"))
+	same("no clips")
+	check(t, os.Remove(path))
+	refused("neither clips nor file", path+" is gone, and is not to be made again: open "+folder)
+	write(t, filepath.Join(folder, "a"), motion.Drawn(2, 64, 48), 4)
+	refused("other clips, and the file is gone", path+" is gone, and is not to be made again: the clips in "+folder+", or what decodes them, have changed")
+	s, err = Open(t.Context(), folder, path, 40, "")
+	check(t, errors.Join(err, s.Close()))
+	refused("another file", path+" holds other frames than before")
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("%v is left", left)
 	}
 }
@@ -134,7 +192,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	check(t, os.MkdirAll(filepath.Join(run, ".clips-2"), 0o777))
 	check(t, os.WriteFile(filepath.Join(run, ".clips-1"), nil, 0o666))
 	check(t, os.WriteFile(filepath.Join(run, ".clips-2", "raw"), nil, 0o666))
-	s, err := Open(t.Context(), folder, filepath.Join(run, "clips.frames"), 32)
+	s, err := Open(t.Context(), folder, filepath.Join(run, "clips.frames"), 32, "")
 	check(t, err)
 	check(t, s.Close())
 	entries, err := os.ReadDir(run)
@@ -165,7 +223,7 @@ func TestManyClips(t *testing.T) {
 		}
 	}
 	path := filepath.Join(dir, "frames")
-	s, err := Open(t.Context(), filepath.Join(dir, "clips"), path, 8)
+	s, err := Open(t.Context(), filepath.Join(dir, "clips"), path, 8, "")
 	check(t, err)
 	check(t, s.Close())
 	x, _, err := readIndex(path)
@@ -199,7 +257,7 @@ func TestVideo(t *testing.T) {
 	}
 	var pairs []views
 	for _, folder := range []string{"folders", "clips"} {
-		s, err := Open(t.Context(), filepath.Join(dir, folder), filepath.Join(dir, folder+".frames"), 64)
+		s, err := Open(t.Context(), filepath.Join(dir, folder), filepath.Join(dir, folder+".frames"), 64, "")
 		check(t, err)
 		defer func() { check(t, s.Close()) }()
 		if s.Len() != 3 {
@@ -222,7 +280,7 @@ func TestCut(t *testing.T) {
 	for i, seed := range []uint64{1, 8} {
 		check(t, images.Save(filepath.Join(dir, fmt.Sprintf("%d.png", i)), motion.Drawn(seed, 96, 96).Frame(0), images.SaveOptions{}))
 	}
-	s, err := Open(t.Context(), dir, filepath.Join(t.TempDir(), "frames"), 96)
+	s, err := Open(t.Context(), dir, filepath.Join(t.TempDir(), "frames"), 96, "")
 	check(t, err)
 	defer func() { check(t, s.Close()) }()
 	c, err := s.NewCutter(64, 8)
@@ -255,19 +313,19 @@ func TestErrors(t *testing.T) {
 		folder := filepath.Join(dir, c.what)
 		check(t, os.Mkdir(folder, 0o777))
 		c.make(folder)
-		if _, err := Open(t.Context(), folder, frames, 32); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Open(t.Context(), folder, frames, 32, ""); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.what, err)
 		}
 		if left, _ := filepath.Glob(filepath.Join(filepath.Dir(frames), "*")); len(left) > 0 {
 			t.Errorf("%s leaves %v", c.what, left)
 		}
 	}
-	if _, err := Open(t.Context(), filepath.Join(dir, "none"), frames, 32); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Open(t.Context(), filepath.Join(dir, "none"), frames, 32, ""); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}
 	good := filepath.Join(dir, "good")
 	write(t, good, motion.Drawn(1, 40, 40), 2)
-	s, err := Open(t.Context(), good, frames, 40)
+	s, err := Open(t.Context(), good, frames, 40, "")
 	check(t, err)
 	defer func() { check(t, s.Close()) }()
 	if _, err := s.NewCutter(40, 1); err == nil || !strings.Contains(err.Error(), "too small for views of 42×42") {
