@@ -11,20 +11,26 @@ import (
 
 // IsClip reports whether an argument names a clip: a URL, or a file whose first
 // bytes are those of a container of video or, where they say nothing, whose name
-// is that of one. Animated pictures are pictures.
+// is that of one. Animated pictures are pictures. What is no file, such as a pipe,
+// is not opened.
 func IsClip(arg string) bool {
 	if isURL(arg) {
 		return true
 	}
-	head := make([]byte, 512)
+	// A pipe that is opened to look takes what its writer wants read once.
+	info, err := os.Stat(arg)
+	if err != nil {
+		return HasClipName(arg)
+	}
+	if !info.Mode().IsRegular() {
+		return false
+	}
 	f, err := os.Open(arg)
 	if err != nil {
 		return HasClipName(arg)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return false
-	}
+	head := make([]byte, 512)
 	n, _ := io.ReadFull(f, head)
 	return sniff(head[:n]) || HasClipName(arg) && !isPicture(head[:n])
 }
