@@ -106,11 +106,8 @@ func (f *finisher) content(w, n, from int) *images.Picture {
 // copy makes the result the content.
 func (f *finisher) copy(ctx context.Context) error {
 	w, h := f.src.Size()
-	for y := 0; y < h; y += chunkRows(w) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		f.dst.WriteRows(f.content(w, min(chunkRows(w), h-y), y), y)
+	if err := each(ctx, w, h, func(y, n int) { f.dst.WriteRows(f.content(w, n, y), y) }); err != nil {
+		return err
 	}
 	f.o.Progress(1)
 	return nil

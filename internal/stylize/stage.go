@@ -61,7 +61,7 @@ func (s *Stylizer) paintStaged(ctx context.Context, src images.Reader, f *finish
 	if o.KeepColors == KeepMatch {
 		var from, to images.ColorStats
 		var rows, alpha images.Picture
-		each(st.w, st.h, func(y, n int) {
+		err := each(ctx, st.w, st.h, func(y, n int) {
 			p := sized(&rows, st.w, n, false)
 			st.canvas.ReadRows(p, y)
 			if f.alpha { // colours that nobody sees do not count
@@ -71,7 +71,12 @@ func (s *Stylizer) paintStaged(ctx context.Context, src images.Reader, f *finish
 			}
 			from.Add(p)
 		})
-		each(w, h, func(y, n int) { to.Add(f.content(w, n, y)) })
+		if err != nil {
+			return err
+		}
+		if err := each(ctx, w, h, func(y, n int) { to.Add(f.content(w, n, y)) }); err != nil {
+			return err
+		}
 		m, err := images.NewColorMap(&from, &to)
 		if err != nil {
 			return fmt.Errorf("stylize: %w", err)
@@ -86,21 +91,25 @@ func (s *Stylizer) paintStaged(ctx context.Context, src images.Reader, f *finish
 		return err
 	}
 	var rows images.Picture
-	each(w, h, func(y, n int) {
+	return each(ctx, w, h, func(y, n int) {
 		p := sized(&rows, w, n, false)
 		painted.ReadRows(p, y)
 		colors(p)
 		f.WriteRows(p, y)
 	})
-	return nil
 }
 
 // side is that of the picture that the network sees.
 func side(n int, scale float64) int { return max(1, int(math.Round(float64(n)/scale))) }
 
-// each calls f for n rows from y on, over and over until all h are done.
-func each(w, h int, f func(y, n int)) {
+// each calls f for n rows from y on, over and over until all h are done or ctx
+// ends, whose error it returns.
+func each(ctx context.Context, w, h int, f func(y, n int)) error {
 	for y := 0; y < h; y += chunkRows(w) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		f(y, min(chunkRows(w), h-y))
 	}
+	return nil
 }

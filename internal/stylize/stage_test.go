@@ -158,3 +158,36 @@ func TestMemoryOfOptions(t *testing.T) {
 		}
 	}
 }
+
+// cancels is a picture that ends a context when rows are written to it.
+type cancels struct {
+	*images.Picture
+	cancel func()
+	writes int
+}
+
+func (c *cancels) WriteRows(p *images.Picture, from int) {
+	c.writes++
+	c.cancel()
+	c.Picture.WriteRows(p, from)
+}
+
+// What comes behind the network ends with the context too.
+func TestStagedEnds(t *testing.T) {
+	s, _ := open(t, linear(t, identity, []float32{0, 0, 0}))
+	p := numbered(1<<16, 4) // as wide as rows come one by one
+	for _, o := range []Options{{Strength: 1, KeepColors: KeepMatch}, {Strength: 1, Scale: 2}} {
+		for want, progress := range []func(func()) func(float64){
+			func(cancel func()) func(float64) { return func(float64) { cancel() } },
+			func(func()) func(float64) { return nil },
+		} {
+			ctx, cancel := context.WithCancel(t.Context())
+			o.Progress = progress(cancel)
+			dst := &cancels{Picture: images.New(1<<16, 4), cancel: cancel}
+			if err := s.Paint(ctx, p, dst, o); !errors.Is(err, context.Canceled) || dst.writes != want {
+				t.Errorf("%q, scale %v: %v after %d writes, want %d", o.KeepColors, o.Scale, err, dst.writes, want)
+			}
+			cancel()
+		}
+	}
+}
