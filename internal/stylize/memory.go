@@ -40,20 +40,31 @@ const processBytes = 64 << 20
 // layouts of the kernels, of which Winograd's is four times as large.
 const packedWeights = 6
 
-// memory is what is left for feature maps of what the process may take in all,
-// in bytes, 0 being DefaultMemory, and of what is free. full says that the
-// latter is less.
-func (s *Stylizer) memory(src images.Reader, dst images.Writer, limit int64) (left int64, full bool) {
-	if limit == 0 {
-		limit = DefaultMemory
+// limit is the memory that the process may take.
+func (o Options) limit() int64 {
+	if o.Memory == 0 {
+		return DefaultMemory
 	}
-	limit -= processBytes + packedWeights*s.weights + src.Bytes() + dst.Bytes()
+	return o.Memory
+}
+
+// memory is what is left for feature maps and plans, those that there are
+// included, of what the process may take in all, in bytes, and of what is free.
+// full says that the latter is less.
+func (s *Stylizer) memory(src images.Reader, dst images.Writer, o Options) (left int64, full bool) {
+	all := append([]*Stylizer{s}, o.beside...)
+	limit := o.limit() - processBytes - src.Bytes() - dst.Bytes()
+	for _, holder := range all {
+		limit -= packedWeights * holder.weights
+	}
 	if free, known := s.free(); known {
 		// The operating system would promise more, and then kill the process
 		// for using it. The result's memory is promised but not used yet; that
 		// of plans can be had back.
-		for _, p := range s.plans {
-			free += p.bytes
+		for _, holder := range all {
+			for _, p := range holder.plans {
+				free += p.bytes
+			}
 		}
 		free -= dst.Bytes()
 		limit, full = min(limit, free), free < limit

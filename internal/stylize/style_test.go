@@ -10,6 +10,7 @@ import (
 
 	"stylenet/internal/devices"
 	"stylenet/internal/images"
+	"stylenet/internal/inference"
 	"stylenet/internal/kernels"
 	"stylenet/internal/model"
 	"stylenet/internal/networks"
@@ -176,5 +177,70 @@ func TestRegions(t *testing.T) {
 	}
 	if !slices.IsSorted(told[:2]) || told[1] != 1 {
 		t.Errorf("progress %v", told)
+	}
+}
+
+// Models share the memory: plans stay as far as it goes, and a mask for pictures
+// of one size is made once.
+func TestRegionsMemory(t *testing.T) {
+	m := random(t, "c3s1-2,d4,u2,c3s1-3")
+	a, dev := open(t, m)
+	b, err := Open(dev, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for _, s := range []*Stylizer{a, b} {
+		s.free = func() (int64, bool) { return 0, false }
+	}
+	made := 0
+	r := &Regions{Base: a, Parts: []Region{{b, func(w, h int) (*images.Mask, error) {
+		made++
+		return half(t, w, h), nil
+	}}}}
+	p := numbered(64, 32)
+	maps, err := inference.MapBytes(a.dev, a.net, 1, 32, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, mask := maps+2*4*3*32*64, int64(4*32*64)
+	most := whole + whole/2 // for one at once, and not for two
+	limit := processBytes + 2*packedWeights*a.weights + 3*p.Bytes() + mask
+	var want *images.Picture
+	for _, c := range []struct {
+		limit  int64
+		a, b   int // plans
+		strips bool
+	}{{limit + most, 0, 1, false}, {limit + 2*whole, 1, 1, false}, {limit + most, 0, 1, false}, {limit + whole*9/10, 0, 0, true}} {
+		for range 2 {
+			got := images.New(64, 32)
+			if err := r.Paint(t.Context(), p, got, Options{Strength: 1, Memory: c.limit}); err != nil {
+				t.Fatal(err)
+			}
+			if len(a.plans) != c.a || len(b.plans) != c.b {
+				t.Errorf("in %d bytes %d and %d plans were kept, want %d and %d", c.limit-limit, len(a.plans), len(b.plans), c.a, c.b)
+			}
+			if want == nil {
+				want = got
+			}
+			if d := apart(got, want); d > 1 || d != 0 && !c.strips {
+				t.Errorf("in %d bytes the result is %v apart", c.limit-limit, d)
+			}
+		}
+	}
+	if made != 1 {
+		t.Errorf("the mask was made %d times", made)
+	}
+	if err := r.Paint(t.Context(), numbered(20, 30), images.New(20, 30), Options{Strength: 1}); err != nil || made != 2 {
+		t.Errorf("a picture of another size: %v, with %d masks", err, made)
+	}
+	// Masks that take much are not kept.
+	for range 2 {
+		if err := r.Paint(t.Context(), p, images.New(64, 32), Options{Strength: 0, Memory: mask * maskShare * 9 / 10}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if made != 4 || len(r.masks) != 0 {
+		t.Errorf("large masks were made %d times, and %d are kept", made-2, len(r.masks))
 	}
 }

@@ -52,6 +52,9 @@ type Options struct {
 	// Progress, unless nil, is told the share of the picture that is done, 0 to
 	// 1, on the way.
 	Progress func(share float64)
+
+	// beside are models that share the memory. Nobody uses them meanwhile.
+	beside []*Stylizer
 }
 
 // The ways to keep the content's colours.
@@ -214,7 +217,7 @@ func (s *Stylizer) Paint(ctx context.Context, src images.Reader, dst images.Writ
 func (s *Stylizer) run(ctx context.Context, src images.Reader, dst images.Writer, o Options) error {
 	w, h := src.Size()
 	in := &border{src: src, w: w, h: h, wide: s.side(w), high: s.side(h)}
-	have, full := s.memory(src, dst, o.Memory)
+	have, full := s.memory(src, dst, o)
 	maps, err := inference.MapBytes(s.dev, s.net, 1, in.high, in.wide)
 	if err != nil {
 		return err
@@ -238,8 +241,14 @@ func (s *Stylizer) side(n int) int {
 }
 
 // paintWhole runs the network on the whole picture at once, in maps of that many
-// bytes. Plans for other sizes may go on taking left bytes.
+// bytes. Plans for other sizes, and of other models, may go on taking left bytes.
 func (s *Stylizer) paintWhole(ctx context.Context, in *border, dst images.Writer, o Options, maps, left int64) error {
+	for _, other := range o.beside {
+		var err error
+		if left, err = other.keep(len(other.plans), left); err != nil {
+			return err
+		}
+	}
 	pl, err := s.plan(in.high, in.wide, maps, left)
 	if err != nil {
 		return err
@@ -262,8 +271,10 @@ func (s *Stylizer) paintWhole(ctx context.Context, in *border, dst images.Writer
 
 // paintStrips runs the network by strips.
 func (s *Stylizer) paintStrips(ctx context.Context, in *border, dst images.Writer, o Options, have int64) (err error) {
-	if err := s.drop(0); err != nil {
-		return err
+	for _, holder := range append([]*Stylizer{s}, o.beside...) {
+		if err := holder.drop(0); err != nil {
+			return err
+		}
 	}
 	strips, err := inference.NewStrips(s.dev, s.net, s.params, in.high, in.wide, inference.Limits{Bytes: have, Rows: o.Rows})
 	if err != nil {
@@ -287,12 +298,7 @@ func (s *Stylizer) plan(h, w int, bytes, left int64) (*plan, error) {
 		p = s.plans[i]
 		s.plans = slices.Delete(s.plans, i, i+1)
 	}
-	keep := 0
-	for keep < min(len(s.plans), maxPlans-1) && s.plans[keep].bytes <= left {
-		left -= s.plans[keep].bytes
-		keep++
-	}
-	if err := s.drop(keep); err != nil {
+	if _, err := s.keep(maxPlans-1, left); err != nil {
 		return nil, err
 	}
 	if p.Plan == nil {
@@ -304,6 +310,17 @@ func (s *Stylizer) plan(h, w int, bytes, left int64) (*plan, error) {
 	}
 	s.plans = slices.Insert(s.plans, 0, p)
 	return p, nil
+}
+
+// keep closes plans until there are no more than most, those used last, which
+// take no more than left bytes. It returns how much of left they do not take.
+func (s *Stylizer) keep(most int, left int64) (int64, error) {
+	n := 0
+	for n < min(len(s.plans), most) && s.plans[n].bytes <= left {
+		left -= s.plans[n].bytes
+		n++
+	}
+	return left, s.drop(n)
 }
 
 // drop closes all plans but the n used last.
