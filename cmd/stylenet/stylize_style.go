@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -182,7 +183,10 @@ func (o *styleOptions) open(path string, digest io.Writer) (*images.Picture, err
 	if p, err = images.Resize(p, w, h); err != nil {
 		return nil, fmt.Errorf("style %s: %w", path, err)
 	}
-	fmt.Fprintln(digest, w, h, p.Pix)
+	fmt.Fprintln(digest, w, h)
+	if err := binary.Write(digest, binary.LittleEndian, p.Pix); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
