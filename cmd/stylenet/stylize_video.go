@@ -228,22 +228,30 @@ func (o *stylizeOptions) runVideo(cmd *cobra.Command, input string) (err error) 
 		warn(cmd, "%s: ffmpeg found it damaged, frames may be missing: %s", input, strings.Join(slices.Compact(res.Complaints[:min(n, 3)]), "; "))
 	}
 	stopped := ctx.Err() != nil
-	if res.Frames > 0 && (err == nil || stopped) {
-		if err := o.reportVideo(cmd, input, output, info, w, h, res, stopped); err != nil {
+	if res.Joined {
+		if err := o.reportVideo(cmd, input, output, info, w, h, res, err != nil && !(stopped && info.Live)); err != nil {
 			return err
 		}
 	}
 	switch {
-	case err != nil && stopped && res.Frames > 0 && !info.Live:
+	case err != nil && info.Live && res.Joined:
+		// Ctrl-C is the end of a camera, and anything else is one too.
+		if stopped {
+			err = nil
+		} else {
+			err = fmt.Errorf("%s ends after %d frames: %w", output, res.Frames, err)
+		}
+		return errors.Join(err, video.Clear(output))
+	case err != nil && info.Live && res.Frames > 0:
+		unfinished := &video.UnfinishedError{Out: output, Frames: res.Frames, Live: true}
+		return &hinted{fmt.Errorf("%w; %d frames are in %s", err, res.Frames, video.StateDir(output)), unfinished.Hint()}
+	case err != nil && stopped && res.Joined:
 		done := fmt.Sprintf("%d", res.Frames)
 		if info.Frames >= res.Frames {
 			done = fmt.Sprintf("%d of %d", res.Frames, info.Frames)
 		}
 		return &hinted{fmt.Errorf("%s has %s frames: %w", output, done, err), "go on with the same command and --resume"}
-	case err != nil && stopped && res.Frames > 0:
-		// A camera has no other end.
-		return video.Clear(output)
-	case err != nil && res.Frames > 0 && !info.Live:
+	case err != nil && res.Frames > 0:
 		return &hinted{fmt.Errorf("%w; %d frames are saved", err, res.Frames), "go on with the same command and --resume"}
 	case err != nil:
 		return err
@@ -251,10 +259,10 @@ func (o *stylizeOptions) runVideo(cmd *cobra.Command, input string) (err error) 
 	return video.Clear(output)
 }
 
-func (o *stylizeOptions) reportVideo(cmd *cobra.Command, input, output string, info *video.Info, w, h int, res video.Result, stopped bool) error {
+func (o *stylizeOptions) reportVideo(cmd *cobra.Command, input, output string, info *video.Info, w, h int, res video.Result, incomplete bool) error {
 	r := videoReport{
 		Input: input, Output: output, Width: w, Height: h, Frames: res.Frames, Resumed: res.Frames - res.Painted,
-		Seconds: round3(res.Elapsed.Seconds()), Incomplete: stopped && !info.Live,
+		Seconds: round3(res.Elapsed.Seconds()), Incomplete: incomplete,
 	}
 	if s := res.Elapsed.Seconds(); s > 0 {
 		r.FPS, r.Idle = round3(float64(res.Painted)/s), round3(res.Idle.Seconds()/s)

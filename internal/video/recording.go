@@ -70,7 +70,7 @@ func openRecording(p *plan, in Input, out string, o Options) (*recording, error)
 	}
 	if n := r.frames(); n > 0 {
 		if !o.Resume {
-			return nil, &UnfinishedError{out, n}
+			return nil, &UnfinishedError{out, n, p.info.Live}
 		}
 		if r.journal.Key != string(key) {
 			return nil, fmt.Errorf("%s was begun with another clip, model or setting: give the same ones, or remove %s to begin anew", out, r.dir)

@@ -56,6 +56,8 @@ type Result struct {
 	Elapsed time.Duration // from the first frame to the last
 	// Idle is how long Paint waited meanwhile for frames to come in or to go out.
 	Idle time.Duration
+	// Joined says that the clip was written, be it without its end.
+	Joined bool
 	// Notes are what could not be kept, and Complaints what ffmpeg found wrong
 	// with the clip.
 	Notes, Complaints []string
@@ -68,6 +70,7 @@ func StateDir(out string) string { return out + ".state" }
 type UnfinishedError struct {
 	Out    string
 	Frames int
+	Live   bool // its input is read once, so that it cannot go on
 }
 
 func (e *UnfinishedError) Error() string {
@@ -76,6 +79,9 @@ func (e *UnfinishedError) Error() string {
 
 // Hint says what to do.
 func (e *UnfinishedError) Hint() string {
+	if e.Live {
+		return "the input is read once: take from that folder the clips in it that you want, and remove it to begin anew"
+	}
 	return "go on with --resume, or remove that folder to begin anew"
 }
 
@@ -87,6 +93,8 @@ func (e *UnfinishedError) Hint() string {
 // Reading, painting and writing overlap. When ctx ends, what is painted is
 // written to out, which is complete but for the missing end, and the error is
 // ctx's: Resume then goes on. What is in out is replaced once all is written.
+// A live input does not come again: what of it is saved is written to out
+// whatever the error.
 func (t *Tools) Transcode(ctx context.Context, in Input, info *Info, out string, o Options, p Painter, progress func(Progress)) (res Result, err error) {
 	if o.W == 0 {
 		o.W, o.H = info.W, info.H
@@ -120,12 +128,17 @@ func (t *Tools) Transcode(ctx context.Context, in Input, info *Info, out string,
 	res.Complaints = dec.Complaints()
 	res.Frames = rec.frames()
 	stopped := ctx.Err() != nil
-	if err != nil && !stopped || res.Frames == 0 {
+	if err != nil && !stopped && !info.Live || res.Frames == 0 {
 		return res, err
 	}
 	// What is painted is put together even where the context has ended.
-	if joined := rec.join(context.WithoutCancel(ctx), in, out, streams, !stopped); joined != nil {
+	joined := rec.join(context.WithoutCancel(ctx), in, out, streams, err == nil)
+	res.Joined = joined == nil
+	switch {
+	case err == nil || stopped && !res.Joined:
 		return res, joined
+	case !res.Joined:
+		return res, fmt.Errorf("%w, and then %w", err, joined)
 	}
 	return res, err
 }

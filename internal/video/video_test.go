@@ -261,6 +261,49 @@ func hashes(t *testing.T, path string) []string {
 	return lines
 }
 
+// Of a camera, which does not come again, what is saved is put together whatever
+// ends it, and nobody is told to resume.
+func TestLiveFails(t *testing.T) {
+	tools := find(t)
+	dir := t.TempDir()
+	in := Input{Name: "testsrc2=s=64x48:r=25:d=4", Format: "lavfi"}
+	info, err := tools.Probe(t.Context(), in)
+	must(t, err)
+	if !info.Live {
+		t.Fatal("a generator is not live")
+	}
+	broken := errors.New("out of paint")
+	run := func(out string) (Result, error) {
+		p := &painter{}
+		p.before = func(frame int) {
+			if frame == 25 {
+				p.err = broken
+			}
+		}
+		must(t, os.MkdirAll(StateDir(out), 0o777))
+		return tools.Transcode(t.Context(), in, info, out, Options{SegmentFrames: 10, Encode: EncodeOptions{Codec: "ffv1"}}, p, func(Progress) {})
+	}
+	out := filepath.Join(dir, "out.mkv")
+	res, err := run(out)
+	if !errors.Is(err, broken) || !res.Joined || res.Frames != 20 {
+		t.Fatalf("a camera whose painter fails: %+v, %v", res, err)
+	}
+	if n := len(timesOf(t, out)); n != 20 {
+		t.Errorf("the clip has %d frames, want 20", n)
+	}
+	var unfinished *UnfinishedError
+	if _, err := run(out); !errors.As(err, &unfinished) || strings.Contains(unfinished.Hint(), "--resume") {
+		t.Errorf("begun again: %v", err)
+	}
+	// Where they cannot be put together both errors are told.
+	out = filepath.Join(dir, "taken.mkv")
+	must(t, os.MkdirAll(filepath.Join(out, "folder"), 0o777))
+	res, err = run(out)
+	if !errors.Is(err, broken) || res.Joined || res.Frames != 20 || !strings.Contains(err.Error(), ", and then ") {
+		t.Errorf("a folder is in the way: %+v, %v", res, err)
+	}
+}
+
 // Frames come upright, and go out so.
 func TestRotation(t *testing.T) {
 	tools := find(t)
