@@ -100,7 +100,7 @@ func Open(ctx context.Context, dir, path string, side int, want string) (*Set, e
 			err = prepare(ctx, dir, path, sources, key, side, want)
 		}
 		if err != nil && want != "" {
-			err = fmt.Errorf("%s is gone, and is not to be made again: %w", path, err)
+			err = fmt.Errorf("%s is gone, and cannot be made again: %w", path, err)
 		}
 		if err != nil {
 			return nil, err
