@@ -10,6 +10,7 @@ package losses
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"stylenet/internal/autodiff"
@@ -308,6 +309,30 @@ func MaskedGramMatrices(dev kernels.Device, vgg *networks.Network, arrays infere
 		}
 		return taken(scope, features, false)
 	})
+}
+
+// NewGram uploads a Gram matrix, as GramMatrices returns them, to be a style target.
+func NewGram(dev kernels.Device, gram []float32) (kernels.Array, error) {
+	c := int(math.Round(math.Sqrt(float64(len(gram)))))
+	return inference.NewParameter(dev, []int{1, 1, c, c}, gram)
+}
+
+// AddGrams adds weight times the Gram matrices of a style to a mean of several,
+// nil before the first, and returns it. Where weights add up to 1, the loss
+// against the mean differs from the mean of the losses by a constant alone.
+func AddGrams(mean, grams [][]float32, weight float64) [][]float32 {
+	if mean == nil {
+		mean = make([][]float32, len(grams))
+		for i, gram := range grams {
+			mean[i] = make([]float32, len(gram))
+		}
+	}
+	for i, gram := range grams {
+		for k, v := range gram {
+			mean[i][k] += float32(weight) * v
+		}
+	}
+	return mean
 }
 
 // MomentsOf is GramMatrices with moments: for each layer 2·C values.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -319,6 +320,32 @@ func TestRecipe(t *testing.T) {
 	} {
 		if c.r.Deepest() != c.all || c.r.DeepestContent() != c.contents {
 			t.Errorf("%v: %q and %q, want %q and %q", c.r, c.r.Deepest(), c.r.DeepestContent(), c.all, c.contents)
+		}
+	}
+}
+
+// A mean of Gram matrices is weighed, leaves what it is made of as it was, and
+// arrives at the device as a square matrix.
+func TestGrams(t *testing.T) {
+	a, b := [][]float32{{1, 2, 2, 5}, {8}}, [][]float32{{3, 0, 0, 1}, {-4}}
+	mean := AddGrams(AddGrams(nil, a, .25), b, .75)
+	if want := "[[2.5 0.5 0.5 2] [-1]]"; fmt.Sprint(mean) != want || a[0][0] != 1 || b[1][0] != -4 {
+		t.Errorf("the mean is %v, want %s, of %v and %v", mean, want, a, b)
+	}
+	dev := reference.New(1)
+	defer dev.Close()
+	for _, gram := range mean {
+		m, err := NewGram(dev, gram)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, len(gram))
+		if err := dev.Download(got, m); err != nil {
+			t.Fatal(err)
+		}
+		c := map[int]int{4: 2, 1: 1}[len(gram)]
+		if want := (kernels.Shape{N: 1, C: 1, H: c, W: c}); m.Shape() != want || !slices.Equal(got, gram) {
+			t.Errorf("%v arrived as %v of %v", gram, got, m.Shape())
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 
 	"stylenet/configs"
 	"stylenet/internal/autodiff"
@@ -135,7 +134,7 @@ func (k *johnson) openStyle() error {
 		return err
 	}
 	for _, gram := range grams {
-		a, err := k.r.newMatrix(gram)
+		a, err := losses.NewGram(k.r.dev, gram)
 		if err != nil {
 			return err
 		}
@@ -145,8 +144,7 @@ func (k *johnson) openStyle() error {
 }
 
 // styleGrams are the Gram matrices of images at the style layers, averaged with
-// the images' weights, which add up to 1: the loss against the average differs
-// from the average of the losses by a constant alone.
+// the images' weights, which add up to 1.
 func (r *Run) styleGrams(of []configs.StyleImage) ([][]float32, error) {
 	var means [][]float32
 	for _, s := range of {
@@ -162,25 +160,9 @@ func (r *Run) styleGrams(of []configs.StyleImage) ([][]float32, error) {
 		if err != nil {
 			return nil, fmt.Errorf("style image %s at %d×%d: %w", s.Path, w, h, err)
 		}
-		if means == nil {
-			means = make([][]float32, len(grams))
-		}
-		for i, gram := range grams {
-			if means[i] == nil {
-				means[i] = make([]float32, len(gram))
-			}
-			for j, v := range gram {
-				means[i][j] += float32(s.Weight) * v
-			}
-		}
+		means = losses.AddGrams(means, grams, s.Weight)
 	}
 	return means, nil
-}
-
-// newMatrix uploads a Gram matrix.
-func (r *Run) newMatrix(values []float32) (kernels.Array, error) {
-	c := int(math.Round(math.Sqrt(float64(len(values)))))
-	return inference.NewParameter(r.dev, []int{1, 1, c, c}, values)
 }
 
 func (k *johnson) upload(photos []float32) error { return k.r.machine.Device().Upload(k.x, photos) }

@@ -231,7 +231,7 @@ func (k *multistyle) openStyles() (err error) {
 		}
 		var matrices []kernels.Array
 		for _, v := range values {
-			a, err := k.r.newMatrix(v)
+			a, err := losses.NewGram(k.r.dev, v)
 			if err != nil {
 				return err
 			}

@@ -9,7 +9,6 @@ package evaluate
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"stylenet/internal/images"
@@ -182,8 +181,7 @@ func New(dev kernels.Device, w *vgg.Weights, style *images.Picture, c Conditions
 	}
 	var targets []kernels.Array
 	for _, gram := range grams {
-		side := int(math.Round(math.Sqrt(float64(len(gram)))))
-		a, err := inference.NewParameter(j.dev, []int{1, 1, side, side}, gram)
+		a, err := losses.NewGram(j.dev, gram)
 		if err != nil {
 			return nil, err
 		}

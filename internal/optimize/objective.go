@@ -3,7 +3,6 @@ package optimize
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"stylenet/internal/autodiff"
 	"stylenet/internal/images"
@@ -202,8 +201,7 @@ func (r *Run) regions(dev kernels.Device, s scene) ([]losses.Region, error) {
 		}
 		region := losses.Region{Weight: part.weight}
 		for _, gram := range grams {
-			c := int(math.Round(math.Sqrt(float64(len(gram)))))
-			a, err := inference.NewParameter(dev, []int{1, 1, c, c}, gram)
+			a, err := losses.NewGram(dev, gram)
 			if err != nil {
 				return nil, err
 			}
@@ -235,17 +233,7 @@ func (r *Run) averageGrams(p part) ([][]float32, error) {
 		if err != nil {
 			return nil, err
 		}
-		if mean == nil {
-			mean = make([][]float32, len(grams))
-		}
-		for i, gram := range grams {
-			if mean[i] == nil {
-				mean[i] = make([]float32, len(gram))
-			}
-			for k, v := range gram {
-				mean[i][k] += float32(style.share) * v
-			}
-		}
+		mean = losses.AddGrams(mean, grams, style.share)
 	}
 	return mean, nil
 }
