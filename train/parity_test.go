@@ -173,7 +173,7 @@ func parityRun(t *testing.T, device string, o devices.Options) *Run {
 	check(t, err)
 	r.kind = &johnson{r: r, net: net}
 	r.model = &model.Model{Network: design, Weights: parityWeights(net)}
-	r.recipe = losses.Recipe{Content: term(cfg.Loss.Content), Style: term(cfg.Loss.Style), TotalVariation: cfg.Loss.TotalVariation}
+	r.recipe = losses.Recipe{Content: LossLayers(cfg.Loss.Content), Style: LossLayers(cfg.Loss.Style), TotalVariation: cfg.Loss.TotalVariation}
 	r.lossNet, err = networks.VGG19(r.recipe.Deepest(), networks.Caffe, false)
 	check(t, err)
 	r.vgg = &vgg.Weights{Set: parityVGG(), Convention: networks.Caffe}

@@ -46,7 +46,7 @@ func TestLossesOfPyTorchsNetwork(t *testing.T) {
 	defer func() { check(t, r.dev.Close()) }()
 	r.model, err = model.Open(pth)
 	check(t, err)
-	r.recipe = losses.Recipe{Content: term(cfg.Loss.Content), Style: term(cfg.Loss.Style)}
+	r.recipe = losses.Recipe{Content: LossLayers(cfg.Loss.Content), Style: LossLayers(cfg.Loss.Style)}
 	r.lossNet, err = networks.VGG19(r.recipe.Deepest(), networks.Caffe, false)
 	check(t, err)
 	r.vgg, err = vgg.Open(weightsFile, "auto")

@@ -250,8 +250,8 @@ func (r *Run) openLosses() (err error) {
 		return err
 	}
 	r.recipe = losses.Recipe{
-		Content:        term(r.config.Loss.Content),
-		Style:          term(r.config.Loss.Style),
+		Content:        LossLayers(r.config.Loss.Content),
+		Style:          LossLayers(r.config.Loss.Style),
 		TotalVariation: r.config.Loss.TotalVariation,
 	}
 	if r.lossNet, err = networks.VGG19(r.recipe.Deepest(), r.vgg.Convention, c.Pooling == "avg"); err != nil {
@@ -260,7 +260,9 @@ func (r *Run) openLosses() (err error) {
 	return r.vgg.For(r.lossNet)
 }
 
-func term(t configs.Term) []losses.Layer {
+// LossLayers are the layers of a term of the loss with their weights: the term's
+// times the layer's. A term of weight 0 has none.
+func LossLayers(t configs.Term) []losses.Layer {
 	var layers []losses.Layer
 	if t.Weight == 0 {
 		return nil

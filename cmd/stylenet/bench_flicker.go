@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -24,6 +23,7 @@ import (
 	"stylenet/internal/stylize"
 	"stylenet/internal/vgg"
 	"stylenet/losses"
+	"stylenet/train"
 )
 
 type benchFlickerOptions struct {
@@ -216,7 +216,7 @@ func (o *benchFlickerOptions) judge(dev kernels.Device, w, h int) (*flickerJudge
 		return nil, err
 	}
 	loss := configs.Default().Loss
-	j := &flickerJudge{recipe: losses.Recipe{Content: weighed(loss.Content), Style: weighed(loss.Style)}}
+	j := &flickerJudge{recipe: losses.Recipe{Content: train.LossLayers(loss.Content), Style: train.LossLayers(loss.Style)}}
 	net, err := networks.VGG19(j.recipe.Deepest(), features.Convention, false)
 	if err != nil {
 		return nil, err
@@ -234,8 +234,7 @@ func (o *benchFlickerOptions) judge(dev kernels.Device, w, h int) (*flickerJudge
 	}
 	var targets []kernels.Array
 	for _, gram := range grams {
-		c := int(math.Round(math.Sqrt(float64(len(gram)))))
-		a, err := inference.NewParameter(dev, []int{1, 1, c, c}, gram)
+		a, err := losses.NewGram(dev, gram)
 		if err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ import (
 	"stylenet/internal/vgg"
 	"stylenet/internal/weights"
 	"stylenet/losses"
+	"stylenet/train"
 )
 
 type optimizeOptions struct {
@@ -422,22 +423,10 @@ func (w *repaint) open() error {
 	o.Seed, o.StyleScale, o.KeepColors = c.Seed, c.StyleScale, c.KeepColors
 	o.AveragePooling = c.VGG.Pooling == "avg"
 	o.Optimizer, o.History, o.Rate = c.Optimizer.Name, c.Optimizer.History, c.Optimizer.LR
-	o.Recipe = losses.Recipe{Content: weighed(c.Loss.Content), Style: weighed(c.Loss.Style), TotalVariation: c.Loss.TotalVariation}
+	o.Recipe = losses.Recipe{Content: train.LossLayers(c.Loss.Content), Style: train.LossLayers(c.Loss.Style), TotalVariation: c.Loss.TotalVariation}
 	o.PictureEvery, o.CheckpointEvery = c.PictureEvery, c.CheckpointEvery
 	o.Observe, o.Picture, o.Checkpoint = w.observe, w.save, w.checkpoint
 	return nil
-}
-
-// weighed are the layers of a term with their weights.
-func weighed(t configs.Term) []losses.Layer {
-	var layers []losses.Layer
-	if t.Weight == 0 {
-		return nil
-	}
-	for _, name := range t.Layers.Names() {
-		layers = append(layers, losses.Layer{Name: name, Weight: t.Weight * t.Layers[name]})
-	}
-	return layers
 }
 
 // run optimises, from the start or from a state, and writes the result.
