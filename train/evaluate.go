@@ -158,11 +158,7 @@ func centres(dir string, most, side int) (photos [][]float32, err error) {
 		if err != nil || min(p.W, p.H) < data.DefaultMinSide {
 			continue
 		}
-		w, h := images.ShortSide(p.W, p.H, side)
-		if p, err = images.Resize(p, w, h); err != nil {
-			return nil, err
-		}
-		if p, err = images.Crop(p, (w-side)/2, (h-side)/2, side, side); err != nil {
+		if p, err = images.Centre(p, side); err != nil {
 			return nil, err
 		}
 		photos = append(photos, p.Pix)

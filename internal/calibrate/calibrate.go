@@ -74,7 +74,7 @@ func Ranges(ctx context.Context, dev kernels.Device, net *networks.Network, set 
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return nil, err
 		}
-		square, err := middle(photo, side)
+		square, err := images.Centre(photo, side)
 		if err != nil {
 			return nil, err
 		}
@@ -110,16 +110,6 @@ func Ranges(ctx context.Context, dev kernels.Device, net *networks.Network, set 
 		}
 	}
 	return r, nil
-}
-
-// middle is the square in the middle of a photo, at side×side pixels.
-func middle(photo *images.Picture, side int) (*images.Picture, error) {
-	w, h := images.ShortSide(photo.W, photo.H, side)
-	p, err := images.Resize(photo, w, h)
-	if err != nil {
-		return nil, err
-	}
-	return images.Crop(p, (w-side)/2, (h-side)/2, side, side)
 }
 
 // extremes are a channel's smallest and largest value on all photos, and the sums

@@ -201,12 +201,7 @@ func (j *Judge) Photo(p *images.Picture) (*images.Picture, error) {
 	if min(p.W, p.H) < size {
 		return nil, fmt.Errorf("a photo of %d×%d pixels is smaller than the %d×%[3]d that are compared", p.W, p.H, size)
 	}
-	w, h := images.ShortSide(p.W, p.H, size)
-	small, err := images.Resize(p, w, h)
-	if err != nil {
-		return nil, err
-	}
-	photo, err := images.Crop(small, (w-size)/2, (h-size)/2, size, size)
+	photo, err := images.Centre(p, size)
 	if err != nil {
 		return nil, err
 	}

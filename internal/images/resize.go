@@ -77,6 +77,17 @@ func Crop(p *Picture, x, y, w, h int) (*Picture, error) {
 	return out, nil
 }
 
+// Centre returns the square in the middle of p, as large as fits, at side×side
+// pixels.
+func Centre(p *Picture, side int) (*Picture, error) {
+	w, h := ShortSide(p.W, p.H, side)
+	p, err := Resize(p, w, h)
+	if err != nil {
+		return nil, err
+	}
+	return Crop(p, (w-side)/2, (h-side)/2, side, side)
+}
+
 // FlipHorizontal returns p mirrored left to right.
 func FlipHorizontal(p *Picture) *Picture {
 	out := p.Clone()

@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -101,6 +102,27 @@ func TestFitWithin(t *testing.T) {
 	}
 	if _, err := FitWithin(p, 0); err == nil {
 		t.Error("fit within nothing")
+	}
+}
+
+func TestCentre(t *testing.T) {
+	wide := decode(t, encodeWith(t, pattern(9, 5, false), png.Encode))
+	q, err := Centre(wide, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := Crop(wide, 2, 0, 5, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q.W != 5 || q.H != 5 || !slices.Equal(q.Pix, want.Pix) {
+		t.Errorf("the centre of 9×5 pixels is %d×%d, and not those from the third column on", q.W, q.H)
+	}
+	if q, err := Centre(New(30, 70), 8); err != nil || q.W != 8 || q.H != 8 {
+		t.Errorf("%v, %v, want 8×8", q, err)
+	}
+	if _, err := Centre(wide, 0); err == nil {
+		t.Error("a centre of nothing")
 	}
 }
 
