@@ -6,7 +6,8 @@ import (
 	"math"
 )
 
-// Resize returns p at w×h pixels, both at least 1, by the triangle filter
+// Resize returns p at w×h pixels, both at least 1 and no more than
+// DefaultMaxPixels in all, by the triangle filter
 // whose support grows with the reduction, so that shrinking averages instead
 // of skipping pixels: Pillow's BILINEAR, without its rounding to bytes.
 // Colours are weighted by alpha while they are mixed, so that what hides under
@@ -17,6 +18,9 @@ func Resize(p *Picture, w, h int) (*Picture, error) {
 	}
 	if w == p.W && h == p.H {
 		return p.Clone(), nil
+	}
+	if h > DefaultMaxPixels/w { // a product could overflow
+		return nil, fmt.Errorf("cannot resize a picture to %d×%d: that is more than the limit of %d pixels", w, h, DefaultMaxPixels)
 	}
 	out := New(w, h)
 	if p.Alpha != nil {

@@ -60,6 +60,18 @@ func TestResizeBounds(t *testing.T) {
 	}
 }
 
+func TestResizeLimit(t *testing.T) {
+	for _, side := range [][2]int{{100_000_000, 75_000_000}, {DefaultMaxPixels, 2}, {2, DefaultMaxPixels}, {math.MaxInt, math.MaxInt}} {
+		_, err := Resize(New(4, 3), side[0], side[1])
+		if err == nil || !strings.Contains(err.Error(), "more than the limit of 1000000000 pixels") {
+			t.Errorf("%v: %v", side, err)
+		}
+	}
+	if _, err := FitWithin(New(4, 3), math.MaxInt); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestResizeWeighsColourByAlpha(t *testing.T) {
 	// Opaque red beside transparent green: nothing green may show.
 	p := &Picture{W: 2, H: 1, Pix: []float32{255, 0, 0, 255, 0, 0}, Alpha: []float32{1, 0}}
