@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -95,6 +96,9 @@ stopped in any way.`,
 	return cmd
 }
 
+// maxVariants is the most results that a picture can have.
+const maxVariants = 10000
+
 func (o *augmentOptions) check(cmd *cobra.Command) error {
 	switch {
 	case o.coco == "":
@@ -105,8 +109,8 @@ func (o *augmentOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "no model: name one with --model")
 	case o.output == "":
 		return usagef(cmd, "no output: name a folder with -o")
-	case o.variants < 1:
-		return usagef(cmd, "--variants %d: give 1 or more", o.variants)
+	case o.variants < 1 || o.variants > maxVariants:
+		return usagef(cmd, "--variants %d: give 1 to %d", o.variants, maxVariants)
 	case o.jobs < 1:
 		return usagef(cmd, "--jobs %d: give 1 or more", o.jobs)
 	case o.memory < 1:
@@ -165,7 +169,7 @@ func (o *augmentOptions) result(name string, variant int) string {
 
 // apart refuses results that would be written over pictures of the data set, or
 // over its annotations, and two of one name.
-func (o *augmentOptions) apart(d *coco.Dataset) error {
+func (o *augmentOptions) apart(ctx context.Context, d *coco.Dataset) error {
 	info, err := os.Stat(o.images)
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%s is no folder", o.images)
@@ -186,6 +190,9 @@ func (o *augmentOptions) apart(d *coco.Dataset) error {
 	}
 	from := map[string]int64{}
 	for _, image := range d.Images {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if batch.Inside(out, filepath.Join(in, filepath.FromSlash(image.FileName))) {
 			return apart(&batch.InputError{Output: filepath.Join(o.output, filepath.FromSlash(o.result(image.FileName, 0))), Folder: o.images})
 		}

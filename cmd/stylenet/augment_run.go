@@ -114,7 +114,7 @@ func (o *augmentOptions) run(cmd *cobra.Command) (err error) {
 	if err := data.Number(o.variants); err != nil {
 		return err
 	}
-	if err := o.apart(data); err != nil {
+	if err := o.apart(cmd.Context(), data); err != nil {
 		return err
 	}
 	styles, err := o.open(cmd)

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -114,5 +118,28 @@ func TestAugmentTasks(t *testing.T) {
 	// would be 200 MB.
 	if took := after.TotalAlloc - before.TotalAlloc; took > 20<<20 {
 		t.Errorf("the tasks took %d bytes", took)
+	}
+}
+
+// Looking through the names of a large data set ends when it is told to.
+func TestAugmentApartStops(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.json")
+	const text = `{"images": [{"id": 1, "file_name": "a.png", "width": 8, "height": 6}], "annotations": [], "categories": []}`
+	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	d, err := coco.Read(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &augmentOptions{coco: file, images: dir, output: filepath.Join(dir, "out"), variants: maxVariants}
+	if err := o.apart(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := o.apart(ctx, d); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
 	}
 }
