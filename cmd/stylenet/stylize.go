@@ -146,6 +146,10 @@ func lower(names []string) []string {
 	return low
 }
 
+// maxFeather is more pixels than any picture has on a side that is painted: one
+// that has fewer refuses what is too much for it when its size is known.
+const maxFeather = 1 << 16
+
 func (o *stylizeOptions) check(cmd *cobra.Command) error {
 	switch {
 	case len(o.models) == 0:
@@ -156,6 +160,8 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--resume, --out-pattern and --format are of results, which need a folder with -o")
 	case !(o.feather >= 0):
 		return usagef(cmd, "--feather %v is negative", o.feather)
+	case o.feather > maxFeather:
+		return usagef(cmd, "--feather %v: give 0 to %d pixels", o.feather, maxFeather)
 	case o.feather > 0 && o.mask == "":
 		return usagef(cmd, "--feather softens a mask: name one with --mask")
 	case o.maxSize < 0:
