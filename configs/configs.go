@@ -45,10 +45,10 @@ type Config struct {
 type Data struct {
 	// Dir is the folder of photos, nested or flat. Required.
 	Dir string `yaml:"dir" json:"dir"`
-	// Size is the side of the square crops in pixels, at least 32 and a
+	// Size is the side of the square crops in pixels, 32 to 65536 and a
 	// multiple of the network's stride.
 	Size int `yaml:"size" json:"size"`
-	// Workers is the number of goroutines that decode; 0 chooses.
+	// Workers is the number of goroutines that decode, at most 1024; 0 chooses.
 	Workers int `yaml:"workers" json:"workers"`
 	// ScaleMin and ScaleMax bound a random zoom, 1 <= ScaleMin <= ScaleMax:
 	// before the crop a photo's short side is scaled to Size times the zoom.
@@ -220,7 +220,7 @@ type Train struct {
 	Steps int `yaml:"steps" json:"steps"`
 	// Epochs is the number of passes over the photos; 0 where Steps is set.
 	Epochs int `yaml:"epochs" json:"epochs"`
-	// Batch is the number of photos in a step.
+	// Batch is the number of photos in a step, 1 to 4096.
 	Batch int `yaml:"batch" json:"batch"`
 	// LR is Adam's learning rate, after the warm-up.
 	LR float64 `yaml:"lr" json:"lr"`
@@ -254,7 +254,7 @@ type Train struct {
 	// are held in half the bits and multiplied faster; weights, their
 	// gradients, statistics and losses stay float32.
 	Precision string `yaml:"precision" json:"precision"`
-	// Threads is the number of cores the kernels use; 0 means all.
+	// Threads is the number of cores the kernels use, at most 1024; 0 means all.
 	Threads int `yaml:"threads" json:"threads"`
 	// Device is "auto", "cpu", "onednn", "reference", or "cuda:N" for an NVIDIA
 	// GPU, counted from 0; "cuda" is the first.

@@ -27,7 +27,7 @@ type Optimize struct {
 	// Start is what the optimisation begins with: "content", "noise", or the
 	// path of a picture.
 	Start string `yaml:"start" json:"start"`
-	// Size is the long side of the result in pixels, at least 32; 0 is the
+	// Size is the long side of the result in pixels, 32 to 65536; 0 is the
 	// content's own.
 	Size int `yaml:"size" json:"size"`
 	// Scales is how many sizes are gone through, each half of the next; 0
@@ -35,8 +35,8 @@ type Optimize struct {
 	Scales int `yaml:"scales" json:"scales"`
 	// Steps is how often the loss is evaluated at the first scale.
 	Steps int `yaml:"steps" json:"steps"`
-	// StyleScale is the long side of the styles beside the result's: below 1
-	// for finer strokes, above for broader.
+	// StyleScale is the long side of the styles beside the result's, at most
+	// 16: below 1 for finer strokes, above for broader.
 	StyleScale float64 `yaml:"style_scale" json:"style_scale"`
 	VGG        VGG     `yaml:"vgg" json:"vgg"`
 	// Loss weighs the terms, as they are for VGG-19's weights that take RGB
@@ -78,7 +78,7 @@ type OptimizeStyle struct {
 type Optimizer struct {
 	// Name is "lbfgs" or "adam".
 	Name string `yaml:"name" json:"name"`
-	// History is the number of steps that L-BFGS remembers, at least 1.
+	// History is the number of steps that L-BFGS remembers, 1 to 1000.
 	History int `yaml:"history" json:"history"`
 	// LR is Adam's learning rate, in brightness of 0-255.
 	LR float64 `yaml:"lr" json:"lr"`
@@ -188,15 +188,15 @@ func (c *Optimize) check(v *checker) {
 		v.fail("start", "must be content, noise or the path of a picture, got nothing")
 	}
 	if c.Size != 0 {
-		v.atLeast("size", c.Size, minSize)
+		v.between("size", c.Size, minSize, maxSide)
 	}
 	v.atLeast("scales", c.Scales, 0)
 	v.atLeast("steps", c.Steps, 0)
-	v.positive("style_scale", c.StyleScale)
+	v.number("style_scale", c.StyleScale, c.StyleScale > 0 && c.StyleScale <= maxScale, fmt.Sprintf("above 0 and at most %d", maxScale))
 	v.vgg(c.VGG)
 	v.loss(c.Loss)
 	v.oneOf("optimizer.name", c.Optimizer.Name, "lbfgs", "adam")
-	v.atLeast("optimizer.history", c.Optimizer.History, 1)
+	v.between("optimizer.history", c.Optimizer.History, 1, maxHistory)
 	v.positive("optimizer.lr", c.Optimizer.LR)
 	v.atLeast("picture_every", c.PictureEvery, 0)
 	v.atLeast("checkpoint_every", c.CheckpointEvery, 0)

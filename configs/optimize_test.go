@@ -47,6 +47,24 @@ func TestOptimizePresets(t *testing.T) {
 	}
 }
 
+// What no machine can compute is refused before one is asked to.
+func TestOptimizeBounds(t *testing.T) {
+	for set, want := range map[string]string{
+		"size=100000000":              "size must be at most 65536, got 100000000",
+		"style_scale=1e9":             "style_scale must be above 0 and at most 16, got 1e+09",
+		"optimizer.history=100000000": "optimizer.history must be at most 1000, got 100000000",
+		"threads=5000":                "threads must be at most 1024, got 5000",
+	} {
+		_, err := ParseOptimize("my.yaml", []byte("content: a.jpg\nstyles: [b.jpg]\n"), []string{set})
+		if err == nil || err.Error() != "--set "+want {
+			t.Errorf("%s: %v", set, err)
+		}
+	}
+	if _, err := ParseOptimize("my.yaml", []byte("content: a.jpg\nstyles: [b.jpg]\n"), []string{"size=65536", "style_scale=16", "optimizer.history=1000", "threads=1024"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // Faults name their key and place, all at once.
 func TestOptimizeFaults(t *testing.T) {
 	_, err := ParseOptimize("my.yaml", []byte(`content: a.jpg

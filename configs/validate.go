@@ -27,6 +27,20 @@ func (c *Config) Validate() error {
 // is then 2 pixels wide, so that its Gram matrix still sees a neighbour.
 const minSize = 32
 
+// Above these bounds no machine of today computes: a number beyond them is a
+// slip of the hand, which would else end in a lack of memory.
+const (
+	maxSide    = 1 << 16 // of crops and of a repainted picture, in pixels
+	maxBatch   = 4096
+	maxWorkers = 1024
+	maxHistory = 1000 // steps of L-BFGS
+	maxScale   = 16   // of the styles of a repainting, beside the result
+)
+
+// MaxThreads is the largest number of threads that a config may ask for: below
+// what systems let a process have, which OpenMP does not survive to exceed.
+const MaxThreads = 1024
+
 // checker collects the faults of values.
 type checker struct {
 	// at says where a key was set, and whether its faults are to be reported.
@@ -45,6 +59,15 @@ func (v *checker) atLeast(key string, x, least int) bool {
 		v.fail(key, "must be at least %d, got %d", least, x)
 	}
 	return x >= least
+}
+
+// between is atLeast with an upper bound.
+func (v *checker) between(key string, x, least, most int) bool {
+	if x > most {
+		v.fail(key, "must be at most %d, got %d", most, x)
+		return false
+	}
+	return v.atLeast(key, x, least)
 }
 
 // number checks that x is finite and that ok holds; want completes "must be".
@@ -120,7 +143,7 @@ func (v *checker) data(c *Config) {
 	}
 	// The content loss compares output and photo pixel by pixel, so the network
 	// must give back the size that it was given.
-	if v.atLeast("data.size", d.Size, minSize) {
+	if v.between("data.size", d.Size, minSize, maxSide) {
 		if c.Kind == adain {
 			if d.Size%8 != 0 {
 				v.fail("data.size", "must be a multiple of 8, as which the decoder gives sizes back, got %d", d.Size)
@@ -129,7 +152,7 @@ func (v *checker) data(c *Config) {
 			v.fail("data.size", "must be a multiple of %d, the stride of network.architecture, got %d", shape.stride, d.Size)
 		}
 	}
-	v.atLeast("data.workers", d.Workers, 0)
+	v.between("data.workers", d.Workers, 0, maxWorkers)
 	if d.Cache != "" && d.Cache == d.Dir {
 		v.fail("data.cache", "and data.dir are the same path: the cache is a file of its own")
 	}
@@ -328,7 +351,7 @@ func (v *checker) train(t Train) {
 	default:
 		v.atLeast("train.steps", t.Steps, 1)
 	}
-	v.atLeast("train.batch", t.Batch, 1)
+	v.between("train.batch", t.Batch, 1, maxBatch)
 	v.positive("train.lr", t.LR)
 	v.oneOf("train.schedule", t.Schedule, "constant", "cosine", "step", "inverse")
 	v.atLeast("train.decay_every", t.DecayEvery, 1)
@@ -352,7 +375,7 @@ func (v *checker) arithmetic(section, precision string, exact bool, threads int,
 	if precision == "bf16" && exact {
 		v.fail(section+"precision", "bf16 and %sexact are both set: exact kernels compute in float32, keep one of them", section)
 	}
-	v.atLeast(section+"threads", threads, 0)
+	v.between(section+"threads", threads, 0, MaxThreads)
 	v.device(section+"device", device)
 }
 

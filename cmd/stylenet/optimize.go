@@ -437,6 +437,11 @@ func (w *repaint) run(from *optimize.State) (err error) {
 		return &hinted{err, "stylenet devices lists what this build has"}
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
+	if dev.Info().Backend == "onednn" {
+		if err := w.checkMemory(stylize.FreeMemory()); err != nil {
+			return err
+		}
+	}
 	net, err := w.vgg(dev)
 	if err != nil {
 		return err
@@ -447,9 +452,6 @@ func (w *repaint) run(from *optimize.State) (err error) {
 	unlock, err := checkpoint.Lock(w.dir())
 	if err != nil {
 		return err
-	}
-	if info := dev.Info(); info.Backend == "onednn" {
-		w.tellMemory(stylize.FreeMemory())
 	}
 	w.saved = from != nil
 	done := false
@@ -485,17 +487,29 @@ func (w *repaint) run(from *optimize.State) (err error) {
 	return nil
 }
 
-// tellMemory warns of a size that takes more memory than is free.
-func (w *repaint) tellMemory(free int64, known bool) {
+// refusedMemory is how many times the free memory a size must take to be refused:
+// what is short by less may still be found, by swapping or from other processes.
+const refusedMemory = 4
+
+// checkMemory warns of a size that takes more memory than is free, and refuses
+// one that takes many times as much.
+func (w *repaint) checkMemory(free int64, known bool) error {
 	history := 0
 	if w.options.Optimizer == optimize.LBFGS {
 		history = w.options.History
 	}
 	last := w.options.Scales[len(w.options.Scales)-1]
-	if need := optimize.Bytes(last, history, w.cfg.Precision); known && need > free {
-		warn(w.cmd, "%d×%d pixels take about %.1f GiB of memory, and %.1f GiB are free; --precision bf16, a smaller --size and a smaller --history take less",
-			last.W, last.H, float64(need)/(1<<30), float64(free)/(1<<30))
+	need := optimize.Bytes(last, history, w.cfg.Precision)
+	if !known || need <= free {
+		return nil
 	}
+	const less = "--precision bf16, a smaller --size and a smaller --history take less"
+	text := fmt.Sprintf("%d×%d pixels take about %.1f GiB of memory, and %.1f GiB are free", last.W, last.H, float64(need)/(1<<30), float64(free)/(1<<30))
+	if need/refusedMemory > free {
+		return &hinted{errors.New(text), less}
+	}
+	warn(w.cmd, "%s; %s", text, less)
+	return nil
 }
 
 // claim makes the folder of the state, which is removed at the end: one that

@@ -62,10 +62,25 @@ func TestOptimizeTellsMemory(t *testing.T) {
 		w := &repaint{cmd: cmd, cfg: &configs.Optimize{Precision: c.precision}}
 		w.options.Optimizer, w.options.History = c.optimizer, c.history
 		w.options.Scales = []optimize.Scale{{W: 9, H: 9}, {W: 2048, H: 2048}}
-		w.tellMemory(c.free, c.known)
+		if err := w.checkMemory(c.free, c.known); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
 		if got := b.String(); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
 			t.Errorf("%+v: %q", c, got)
 		}
+	}
+}
+
+// What takes many times the free memory is refused, and leaves nothing behind.
+func TestOptimizeRefusesMemory(t *testing.T) {
+	w := &repaint{cmd: newOptimizeCmd(), cfg: &configs.Optimize{Precision: "float32"}}
+	w.options.Optimizer = optimize.Adam
+	w.options.Scales = []optimize.Scale{{W: 65536, H: 49152}}
+	if err := w.checkMemory(1<<40, true); err == nil || !strings.HasPrefix(err.Error(), "65536×49152 pixels take about 7050.6 GiB of memory, and 1024.0 GiB are free") {
+		t.Errorf("on a large machine: %v", err)
+	}
+	if err := w.checkMemory(0, false); err != nil {
+		t.Errorf("where nobody knows: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stylenet/configs"
 	"stylenet/internal/devices"
 	"stylenet/internal/kernels"
 )
@@ -82,8 +83,8 @@ func openDevice(cmd *cobra.Command, a arithmetic) (kernels.Device, error) {
 // threadsFlag is the value of --threads, 0 for as many as there are processors.
 func threadsFlag(cmd *cobra.Command) (int, error) {
 	n, err := cmd.Flags().GetInt("threads")
-	if err == nil && n < 0 {
-		err = usagef(cmd, "--threads is %d; give 1 or more, or 0 for one for each processor", n)
+	if err == nil && (n < 0 || n > configs.MaxThreads) {
+		err = usagef(cmd, "--threads is %d; give 1 to %d, or 0 for one for each processor", n, configs.MaxThreads)
 	}
 	return n, err
 }
