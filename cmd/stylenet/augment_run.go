@@ -111,6 +111,9 @@ func (o *augmentOptions) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(data.Images) == 0 {
+		warn(cmd, "%s lists no images: there is nothing to paint", o.coco)
+	}
 	if err := data.Number(o.variants); err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@
 // It owns the strict reading, in which every annotation has its picture, and the
 // writing, which keeps every field that it does not know, digit for digit. Both
 // read the file as a stream: of a picture a few words are held, of an annotation
-// two numbers, of anything else one element at a time. It refuses to open
+// a few numbers, of anything else one element at a time. It refuses to open
 // pictures and to know what is done to them.
 package coco
 
@@ -92,7 +92,14 @@ func (f *faults) err() error {
 }
 
 // reference is what is held of an annotation.
-type reference struct{ id, image, category int64 }
+type reference struct {
+	id, image, category int64
+	right, bottom       float32 // of the box, in pixels; 0 without one
+}
+
+// slack is how far a box may stick out of its picture, in pixels: those of COCO
+// do by rounding.
+const slack = 2
 
 // reading is the state of Read.
 type reading struct {
@@ -107,10 +114,11 @@ type reading struct {
 // Read reads a file of annotations: an object with "images", a list of objects
 // with "id", "file_name", "width" and "height", and where they are there
 // "annotations" (objects with "id" and "image_id", and where they have them
-// "category_id", "bbox" of 4 numbers) and "categories" (objects with "id"). IDs
-// are whole numbers, and unique in their list. Other keys may hold anything. The
-// error is a *FormatError with the faults that were found, unless the file cannot
-// be read.
+// "category_id", and "bbox" of 4 numbers that sticks out of the picture by 2
+// pixels at most) and "categories" (objects with "id"). IDs are whole numbers, and
+// unique in their list. Other keys may hold anything. A byte order mark is passed
+// over. The error is a *FormatError with the faults that were found, unless the
+// file cannot be read.
 func Read(ctx context.Context, path string) (*Dataset, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -210,8 +218,13 @@ func (r *reading) annotation(value json.RawMessage, i int) {
 	}
 	if box := v.get("bbox"); box != nil {
 		var b []float64
-		if json.Unmarshal(box, &b) != nil || len(b) != 4 || b[2] < 0 || b[3] < 0 {
+		switch {
+		case json.Unmarshal(box, &b) != nil || len(b) != 4 || b[2] < 0 || b[3] < 0:
 			r.add("annotation %d: bbox must be x, y, width and height, got %s", id, shown(box))
+		case b[0] < -slack || b[1] < -slack:
+			r.add("annotation %d: bbox %s begins outside the picture", id, shown(box))
+		default:
+			ref.right, ref.bottom = float32(b[0]+b[2]), float32(b[1]+b[3])
 		}
 	}
 	r.references = append(r.references, ref)
@@ -312,13 +325,19 @@ func (r *reading) compare() {
 	}
 	r.unique("image", ids)
 	r.unique("category", r.categories)
+	byID := slices.SortedStableFunc(slices.Values(r.data.Images), func(a, b Image) int { return cmp.Compare(a.ID, b.ID) })
 	all := len(r.data.Images) == r.images // otherwise some are missed for a fault that is told
 	slices.SortStableFunc(r.references, func(a, b reference) int { return cmp.Compare(a.id, b.id) })
 	for i, ref := range r.references {
 		if i > 0 && ref.id == r.references[i-1].id {
 			r.add("annotation %d is there twice", ref.id)
 		}
-		if _, found := slices.BinarySearch(ids, ref.image); !found && all {
+		n, found := slices.BinarySearchFunc(byID, ref.image, func(image Image, id int64) int { return cmp.Compare(image.ID, id) })
+		if found {
+			if image := byID[n]; float64(ref.right) > float64(image.W)+slack || float64(ref.bottom) > float64(image.H)+slack {
+				r.add("annotation %d: bbox reaches to %v, %v, outside image %d of %d×%d pixels", ref.id, ref.right, ref.bottom, image.ID, image.W, image.H)
+			}
+		} else if all {
 			r.add("annotation %d: there is no image %d", ref.id, ref.image)
 		}
 		if _, found := slices.BinarySearch(r.categories, ref.category); !found && r.listed && ref.category != none {
@@ -345,18 +364,32 @@ type syntaxError struct {
 
 func (e *syntaxError) Error() string { return fmt.Sprintf("byte %d: %s", e.at, e.problem) }
 
+// byteOrderMark is what some editors begin a file of UTF-8 with.
+const byteOrderMark = "\ufeff"
+
 // walk reads an object as a stream. visit is called with each value of it; the
 // lists of images, annotations and categories are visited element by element,
 // after a first call with element -1 and no value.
 func walk(ctx context.Context, r io.Reader, visit func(key string, element int, value json.RawMessage, at int64) error) error {
-	d := json.NewDecoder(bufio.NewReaderSize(r, 1<<20))
+	b := bufio.NewReaderSize(r, 1<<20)
+	var skipped int64 // bytes before those of JSON
+	// Where the file cannot be read the decoder says so.
+	if start, _ := b.Peek(len(byteOrderMark)); string(start) == byteOrderMark {
+		n, err := b.Discard(len(byteOrderMark))
+		if err != nil {
+			return err
+		}
+		skipped = int64(n)
+	}
+	d := json.NewDecoder(b)
+	at := func() int64 { return skipped + d.InputOffset() }
 	wrong := func(err error) error {
 		var syntax *json.SyntaxError
 		switch {
 		case errors.As(err, &syntax):
-			return &syntaxError{syntax.Offset, strings.TrimPrefix(syntax.Error(), "json: ")}
+			return &syntaxError{skipped + syntax.Offset, strings.TrimPrefix(syntax.Error(), "json: ")}
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-			return &syntaxError{d.InputOffset(), "the file ends too early"}
+			return &syntaxError{at(), "the file ends too early"}
 		}
 		return err
 	}
@@ -365,7 +398,7 @@ func walk(ctx context.Context, r io.Reader, visit func(key string, element int, 
 		return wrong(err)
 	}
 	if begin != json.Delim('{') {
-		return &syntaxError{d.InputOffset(), "the file is no object"}
+		return &syntaxError{at(), "the file is no object"}
 	}
 	seen := map[string]bool{}
 	for d.More() {
@@ -375,7 +408,7 @@ func walk(ctx context.Context, r io.Reader, visit func(key string, element int, 
 		}
 		key := token.(string) // More and the decoder leave nothing else
 		if seen[key] {
-			return &syntaxError{d.InputOffset(), fmt.Sprintf("%q is there twice", key)}
+			return &syntaxError{at(), fmt.Sprintf("%q is there twice", key)}
 		}
 		seen[key] = true
 		if key != images && key != annotations && key != categories {
@@ -383,7 +416,7 @@ func walk(ctx context.Context, r io.Reader, visit func(key string, element int, 
 			if err := d.Decode(&value); err != nil {
 				return wrong(err)
 			}
-			if err := visit(key, 0, value, d.InputOffset()); err != nil {
+			if err := visit(key, 0, value, at()); err != nil {
 				return err
 			}
 			continue
@@ -393,9 +426,9 @@ func walk(ctx context.Context, r io.Reader, visit func(key string, element int, 
 			return wrong(err)
 		}
 		if list != json.Delim('[') {
-			return &syntaxError{d.InputOffset(), fmt.Sprintf("%q is no list", key)}
+			return &syntaxError{at(), fmt.Sprintf("%q is no list", key)}
 		}
-		if err := visit(key, -1, nil, d.InputOffset()); err != nil {
+		if err := visit(key, -1, nil, at()); err != nil {
 			return err
 		}
 		for i := 0; d.More(); i++ {
@@ -406,7 +439,7 @@ func walk(ctx context.Context, r io.Reader, visit func(key string, element int, 
 			if err := d.Decode(&value); err != nil {
 				return wrong(err)
 			}
-			if err := visit(key, i, value, d.InputOffset()); err != nil {
+			if err := visit(key, i, value, at()); err != nil {
 				return err
 			}
 		}
@@ -418,7 +451,7 @@ func walk(ctx context.Context, r io.Reader, visit func(key string, element int, 
 		return wrong(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return &syntaxError{d.InputOffset(), "something follows the object"}
+		return &syntaxError{at(), "something follows the object"}
 	}
 	return nil
 }

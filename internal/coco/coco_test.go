@@ -216,6 +216,10 @@ func TestFaults(t *testing.T) {
 		`{"images":[` + image + `],"annotations":[{"id":3}]}`:                                                      "annotation 3: image_id must be a whole number, got nothing",
 		`{"images":[` + image + `],"annotations":[{"id":3,"image_id":1},{"id":3,"image_id":1}]}`:                   "annotation 3 is there twice",
 		`{"images":[` + image + `],"annotations":[{"id":3,"image_id":1,"bbox":[1,2,-3,4]}]}`:                       "annotation 3: bbox must be x, y, width and height, got [1,2,-3,4]",
+		`{"images":[` + image + `],"annotations":[{"id":3,"image_id":1,"bbox":[1,2,3000,4]}]}`:                     "annotation 3: bbox reaches to 3001, 6, outside image 1 of ",
+		`{"annotations":[{"id":3,"image_id":1,"bbox":[0,0,1,3000.5]}],"images":[` + image + `]}`:                   "annotation 3: bbox reaches to 1, 3000.5, outside image 1 of ",
+		`{"images":[` + image + `],"annotations":[{"id":3,"image_id":1,"bbox":[-2.5,0,3,4]}]}`:                     "annotation 3: bbox [-2.5,0,3,4] begins outside the picture",
+		"\ufeff" + `{"images":7}`:                                                                                  `byte 14: "images" is no list`,
 		`{"images":[` + image + `],"annotations":[{"id":3,"image_id":1,"category_id":2}],"categories":[{"id":1}]}`: "annotation 3: there is no category 2",
 		`{"images":[` + image + `],"annotations":[{"id":3,"image_id":1,"category_id":"x"}]}`:                       `annotation 3: category_id must be a whole number, got "x"`,
 	} {
@@ -225,6 +229,10 @@ func TestFaults(t *testing.T) {
 		if !errors.As(err, &format) || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), path+": ") {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
+	}
+	// A box may stick out by what rounding makes, and a byte order mark is none of JSON.
+	if d, err := Read(t.Context(), write(t, "\ufeff"+`{"images":[{"id":1,"file_name":"a.jpg","width":5,"height":4}],"annotations":[{"id":3,"image_id":1,"bbox":[-2,-1.5,9,7.5]}]}`)); err != nil || len(d.Images) != 1 || d.Annotations != 1 {
+		t.Errorf("a box of rounded sides after a byte order mark: %+v, %v", d, err)
 	}
 	// Only the first faults are told, and their number.
 	_, err := Read(t.Context(), write(t, `{"images":[`+strings.Repeat("0,", 29)+`0]}`))
