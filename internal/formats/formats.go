@@ -109,7 +109,7 @@ func decode(r io.ReaderAt, size int64, data *neighbours) (*File, error) {
 		}
 		return &File{Format: ONNX, Tensors: m.Weights, Metadata: m.Info.Properties, Network: m.Network, ONNX: &m.Info}, nil
 	}
-	return nil, &UnknownError{Hint: hint(start)}
+	return nil, &UnknownError{Hint: hint(start, data.path)}
 }
 
 // isPyTorch also takes the files that pth only names: pickles of others and
@@ -133,8 +133,10 @@ func (e *UnknownError) Error() string {
 	return s
 }
 
-// hint recognises what downloads often leave in place of weights.
-func hint(start []byte) string {
+// hint recognises what downloads often leave in place of weights. A file of ONNX
+// that is cut off ends within a field, as Sniff finds; its first byte is the tag of
+// its version.
+func hint(start []byte, path string) string {
 	text := strings.ToLower(strings.TrimSpace(strings.TrimPrefix(string(start), "\ufeff")))
 	switch {
 	case len(start) == 0:
@@ -143,6 +145,8 @@ func hint(start []byte) string {
 		return "this is a Git LFS pointer, not weights: run git lfs pull"
 	case strings.HasPrefix(text, "<!doctype"), strings.HasPrefix(text, "<html"), strings.HasPrefix(text, "<?xml"), strings.HasPrefix(text, "<head"):
 		return "this is a web page, not weights: fetch the raw file"
+	case strings.HasSuffix(strings.ToLower(path), ".onnx"), start[0] == 0x08:
+		return "an ONNX file like this may be truncated: fetch it again"
 	}
 	return ""
 }

@@ -101,6 +101,10 @@ func TestOpenAssets(t *testing.T) {
 func TestOpenErrors(t *testing.T) {
 	tar := make([]byte, 1024)
 	copy(tar[257:], "ustar")
+	named := write(t, "Candy.ONNX", []byte("\x3a"))
+	if _, err := Open(named); err == nil || !strings.HasSuffix(err.Error(), "; an ONNX file like this may be truncated: fetch it again") {
+		t.Errorf("%s: %v", named, err)
+	}
 	unknown, format, unsupported, other, onnxFormat := new(*UnknownError), new(*pth.FormatError), new(*pth.UnsupportedError), new(*safetensors.FormatError), new(*onnx.UnsupportedError)
 	for name, test := range map[string]struct {
 		content string
@@ -118,6 +122,7 @@ func TestOpenErrors(t *testing.T) {
 		"tar":          {string(tar), unsupported, "a tar file"},
 		"onnx":         {"\x08\x08\x12\x08stylenet\x3a\x02\x0a\x00", onnxFormat, "it takes 0 inputs"},
 		"saved model":  {"\x08\x01\x12\x04\x0a\x02\x0a\x00", unknown, "files are known"},
+		"cut onnx":     {"\x08\x08\x12\x08style", unknown, "an ONNX file like this may be truncated: fetch it again"},
 		"safetensors":  {"\xff\x00\x00\x00\x00\x00\x00\x00{}", other, "the header claims 255 bytes, the file has 2"},
 	} {
 		path := write(t, "file", []byte(test.content))

@@ -251,7 +251,7 @@ func TestDecodeErrors(t *testing.T) {
 		"no graph":           {with(func(m *onnxpb.ModelProto) { m.Graph = nil }), format, "it has no graph"},
 		"no output":          {with(func(m *onnxpb.ModelProto) { m.Graph.Output = nil }), format, "it has no output"},
 		"no input":           {with(func(m *onnxpb.ModelProto) { m.Graph.Input = nil }), unsupported, "it takes 0 inputs"},
-		"two inputs":         {with(func(m *onnxpb.ModelProto) { m.Graph.Input = append(m.Graph.Input, pictures("style", 3, "h", "w")) }), unsupported, `it takes 2 inputs, ["picture" "style"]: networks of one picture are read`},
+		"two inputs":         {with(func(m *onnxpb.ModelProto) { m.Graph.Input = append(m.Graph.Input, pictures("style", 3, "h", "w")) }), unsupported, `it takes 2 inputs, ["picture" "style"]: networks of one picture are read; export it with --style-mix or --style, or open the .safetensors`},
 		"opset":              {with(func(m *onnxpb.ModelProto) { m.OpsetImport[0].Version = proto.Int64(99) }), unsupported, "it is of opset 99: 1 to 28 are read"},
 		"sparse":             {with(func(m *onnxpb.ModelProto) { m.Graph.SparseInitializer = []*onnxpb.SparseTensorProto{{}} }), unsupported, "sparse tensors"},
 		"input of 2 axes":    {with(func(m *onnxpb.ModelProto) { m.Graph.Input[0] = pictures("picture", 3) }), unsupported, "its input has 2 dimensions"},
