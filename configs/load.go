@@ -191,7 +191,11 @@ func parseOverride(set string, root reflect.Value) (*yaml.Node, *Fault) {
 	key, value, ok := strings.Cut(set, "=")
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 	if !ok || key == "" {
-		return nil, &Fault{File: override, Key: set, Problem: "must have the form key=value, such as train.batch=8"}
+		example := "steps=500" // of a repainting
+		if isKey("train.batch", root) {
+			example = "train.batch=8"
+		}
+		return nil, &Fault{File: override, Key: set, Problem: "must have the form key=value, such as " + example}
 	}
 	var n *yaml.Node
 	if isQuoted := strings.HasPrefix(value, `"`) || strings.HasPrefix(value, "'"); isText(key, root) && !isQuoted {
@@ -217,6 +221,12 @@ func parseOverride(set string, root reflect.Value) (*yaml.Node, *Fault) {
 
 func text(s string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+}
+
+func isKey(key string, root reflect.Value) bool {
+	found := false
+	walk(root, "", func(k string, _ reflect.Value) { found = found || k == key })
+	return found
 }
 
 func isText(key string, root reflect.Value) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,7 +91,12 @@ that was never stopped. It is removed when OUT is written.`,
   stylenet optimize --content photo.jpg --style starry.jpg -o large.png --config large
   stylenet optimize --content photo.jpg --style a.jpg --region sky.png --style b.jpg --region ground.png -o out.png
   stylenet optimize --resume large.png`,
-		Args: args(cobra.NoArgs),
+		Args: args(func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%q: optimize takes no arguments: name the photo with --content", args[0])
+			}
+			return nil
+		}),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()
@@ -255,6 +261,7 @@ func (o *optimizeOptions) flagFaults(cmd *cobra.Command, err error, flags map[st
 		switch {
 		case f.File != "" && f.File != "--set":
 			usage = false
+		case slices.Contains(o.sets, f.Key): // it has no value
 		case ok && (f.File == "" || cmd.Flags().Changed(flag)):
 			_, layer, _ := strings.Cut(f.Key, ".layers.")
 			faults[i].File, faults[i].Key = "", strings.TrimSpace("--"+flag+" "+layer)
