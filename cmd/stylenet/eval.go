@@ -163,12 +163,15 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if o.flicker.video {
 		return o.runVideo(cmd, args)
 	}
-	e := &evaluation{o: o, cmd: cmd, brushes: o.brushes()}
+	e := &evaluation{o: o, cmd: cmd}
 	if e.plan.Inputs, err = batch.Open(args); err != nil {
 		return err
 	}
 	if slices.Contains(args, batch.Stdin) {
 		return usagef(cmd, "photos are read once for each model: give files, not standard input")
+	}
+	if e.brushes, err = o.brushes(cmd); err != nil {
+		return err
 	}
 	if o.sheet != "" {
 		if err := apart(errors.Join(e.plan.Apart(o.sheet), o.keepStyle())); err != nil {
@@ -212,15 +215,19 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 }
 
 // brushes are those of the models.
-func (o *evalOptions) brushes() []brush {
+func (o *evalOptions) brushes(cmd *cobra.Command) ([]brush, error) {
+	mixed, _, err := concerned(cmd, o.models, len(o.mixing.mixes) > 0)
+	if err != nil {
+		return nil, err
+	}
 	var all []brush
 	for i, name := range brushNames(o.models) {
 		path := o.models[i]
-		o.mixing.each(name, func(name, mix string) {
+		o.mixing.of(mixed[i]).each(name, func(name, mix string) {
 			all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.load(cmd, path, mix) }})
 		})
 	}
-	return all
+	return all, nil
 }
 
 // openJudge opens what measures, which does not take part in what is measured.
@@ -256,6 +263,9 @@ func (o *evalOptions) load(cmd *cobra.Command, path, mix string) (loaded, error)
 		return loaded{}, err
 	}
 	if _, ok := m.AnyStyle(); ok {
+		if mix != "" {
+			return loaded{}, noMix(path)
+		}
 		if o.style == "" { // which --video allows
 			return loaded{}, &hinted{fmt.Errorf("%s takes its style from a picture, and there is none", path), "name one with --style"}
 		}

@@ -95,8 +95,12 @@ func (o *evalVideoOptions) check(cmd *cobra.Command) error {
 // runVideo measures the results of clips.
 func (o *evalOptions) runVideo(cmd *cobra.Command, args []string) (err error) {
 	f := &clipScorer{o: o, cmd: cmd}
+	brushes, err := o.brushes(cmd)
+	if err != nil {
+		return err
+	}
 	var opened []loaded
-	for _, b := range o.brushes() {
+	for _, b := range brushes {
 		l, err := b.load(cmd)
 		if err != nil {
 			return err

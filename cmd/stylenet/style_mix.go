@@ -55,6 +55,18 @@ func (o *mixing) first() string {
 	return o.mixes[0]
 }
 
+// of is the flag for a model that it is for, or not.
+func (o mixing) of(concerned bool) *mixing {
+	if !concerned {
+		o.mixes = nil
+	}
+	return &o
+}
+
+func noMix(path string) error {
+	return fmt.Errorf("%s takes its style from a picture: --style-mix is for a model of kind multistyle", path)
+}
+
 // each calls add for every mix, with the name of a model that is mixed so.
 func (o *mixing) each(model string, add func(name, mix string)) {
 	if len(o.mixes) < 2 {

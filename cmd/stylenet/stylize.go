@@ -67,7 +67,8 @@ A model of many styles (kind multistyle) paints the one that --style-mix names, 
 several mixed: a=0.3,b=0.7. stylenet inspect lists them.
 
 With several models, or mixes, each has a result of every picture, and --sheet
-shows them side by side.
+shows them side by side. --style-mix is then for those of many styles, and --style
+for those of any.
 
 --keep-colors=luminance paints what is blue in the photo in light and dark blue;
 --keep-colors=match paints with the photo's palette, but where the style puts
@@ -308,7 +309,10 @@ func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	} else if clip {
 		return o.runVideo(cmd, args[0])
 	}
-	brushes := o.brushes(cmd)
+	brushes, err := o.brushes(cmd)
+	if err != nil {
+		return err
+	}
 	plan, err := o.plan(cmd, args, brushes)
 	if err != nil {
 		return err

@@ -38,31 +38,64 @@ type loaded struct {
 }
 
 // brushes are those that the flags name.
-func (o *stylizeOptions) brushes(*cobra.Command) []brush {
+func (o *stylizeOptions) brushes(cmd *cobra.Command) ([]brush, error) {
+	mixed, styled, err := concerned(cmd, o.models, len(o.mixing.mixes) > 0 || len(o.style.styles) > 0)
+	if err != nil {
+		return nil, err
+	}
 	var all []brush
 	for i, name := range brushNames(o.models) {
-		path := o.models[i]
-		o.mixing.each(name, func(name, mix string) {
-			all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.loadModelBrush(cmd, path, mix) }})
+		path, styled := o.models[i], styled[i]
+		o.mixing.of(mixed[i]).each(name, func(name, mix string) {
+			all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.loadModelBrush(cmd, path, mix, styled) }})
 		})
 	}
-	return all
+	return all, nil
 }
 
-// loadModelBrush reads a model file or a run, for a mix of its styles.
-func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path, mix string) (loaded, error) {
+// concerned says which models --style-mix is for, those of many styles, and which
+// --style, those of any. Where none is, a flag is for all, so that it is refused.
+// Of several models the kinds are read where one of the flags is given.
+func concerned(cmd *cobra.Command, paths []string, given bool) (mixed, styled []bool, err error) {
+	mixed, styled = make([]bool, len(paths)), make([]bool, len(paths))
+	if given && len(paths) > 1 {
+		for i, path := range paths {
+			m, err := loadModel(cmd, path)
+			if err != nil {
+				return nil, nil, err
+			}
+			mixed[i] = len(m.Styles()) > 0
+			_, styled[i] = m.AnyStyle()
+		}
+	}
+	for _, models := range [][]bool{mixed, styled} {
+		if none := !slices.Contains(models, true); none {
+			for i := range models {
+				models[i] = true
+			}
+		}
+	}
+	return mixed, styled, nil
+}
+
+// loadModelBrush reads a model file or a run, for a mix of its styles. styled says
+// that --style is for it.
+func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path, mix string, styled bool) (loaded, error) {
 	m, err := loadModel(cmd, path)
 	if err != nil {
 		return loaded{}, err
 	}
 	if _, ok := m.AnyStyle(); ok {
 		if mix != "" {
-			return loaded{}, fmt.Errorf("%s takes its style from a picture: --style-mix is for a model of kind multistyle", path)
+			return loaded{}, noMix(path)
 		}
 		return o.style.load(path, m, o.strength)
 	}
-	if len(o.style.styles) > 0 {
+	switch {
+	case styled && len(o.style.styles) > 0:
 		return loaded{}, ownStyle(path)
+	case len(o.style.regions) > 0:
+		return loaded{}, fmt.Errorf("%s has a style of its own: --region is for models of kind adain alone", path)
 	}
 	if m, err = mixOf(m, path, mix); err != nil {
 		return loaded{}, err

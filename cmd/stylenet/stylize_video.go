@@ -161,7 +161,11 @@ func (o *stylizeOptions) runVideo(cmd *cobra.Command, input string) (err error) 
 	if o.video.stabilize > 0 && min(w, h) < flow.Least {
 		return fmt.Errorf("%s: frames of %d×%d are too small for --stabilize: it needs sides of %d pixels", input, w, h, flow.Least)
 	}
-	l, err := o.brushes(cmd)[0].load(cmd)
+	brushes, err := o.brushes(cmd)
+	if err != nil {
+		return err
+	}
+	l, err := brushes[0].load(cmd)
 	if err != nil {
 		return err
 	}
