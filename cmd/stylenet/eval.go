@@ -174,8 +174,9 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	if o.sheet != "" {
-		if err := apart(errors.Join(e.plan.Apart(o.sheet), o.keepStyle())); err != nil {
-			return err
+		e.plan.Read = append(modelFiles(o.models), o.style, o.vgg)
+		if err := e.plan.Apart(o.sheet); err != nil {
+			return apart(err)
 		}
 	}
 	style, err := images.Open(o.style)
@@ -245,14 +246,6 @@ func (o *evalOptions) openJudge(cmd *cobra.Command, style *images.Picture) (_ *e
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", o.style, err), dev.Close())
 	}
 	return judge, func() error { return errors.Join(judge.Close(), dev.Close()) }, nil
-}
-
-// keepStyle refuses a sheet over the style.
-func (o *evalOptions) keepStyle() error {
-	if sameFile(o.style, o.sheet) {
-		return &batch.InputError{Output: o.sheet}
-	}
-	return nil
 }
 
 // load reads a model, for a mix of its styles. One of any style gets that of the

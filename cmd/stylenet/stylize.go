@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -199,9 +200,14 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 // stdout is the output that stands for standard output.
 const stdout = "-"
 
+// read are the files that are read beside the pictures, and the folder of masks.
+func (o *stylizeOptions) read() []string {
+	return slices.Concat(modelFiles(o.models), o.style.styles, o.style.regions, []string{o.mask})
+}
+
 // plan says where the results go.
 func (o *stylizeOptions) plan(cmd *cobra.Command, args []string, brushes []brush) (*batch.Plan, error) {
-	p := &batch.Plan{Output: o.output}
+	p := &batch.Plan{Output: o.output, Read: o.read()}
 	for _, b := range brushes {
 		p.Models = append(p.Models, b.name)
 	}

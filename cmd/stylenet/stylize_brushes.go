@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -118,6 +119,17 @@ func ownStyleBrush(path string, m *model.Model) loaded {
 		return s, nil
 	}
 	return loaded{digest, open}
+}
+
+// modelFiles are those of the models that are files: runs may hold results.
+func modelFiles(models []string) []string {
+	var files []string
+	for _, path := range models {
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			files = append(files, path)
+		}
+	}
+	return files
 }
 
 // brushNames are the files' names without their extensions, with those of

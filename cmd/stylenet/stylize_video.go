@@ -139,8 +139,9 @@ func (o *stylizeOptions) runVideo(cmd *cobra.Command, input string) (err error) 
 	if err := o.encoding().Check(output); err != nil {
 		return usagef(cmd, "%w", err)
 	}
-	if sameFile(input, output) {
-		return &hinted{fmt.Errorf("%s is an input, and inputs are never overwritten", output), "name another file with -o"}
+	read := &batch.Plan{Inputs: new(batch.Inputs), Read: append(o.read(), input)}
+	if err := read.Apart(output); err != nil {
+		return apart(err)
 	}
 	tools, err := video.Find(ctx)
 	if err != nil {

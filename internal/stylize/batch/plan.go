@@ -24,6 +24,9 @@ type Plan struct {
 	Folder  bool
 	Pattern Pattern
 	Models  []string // their names; each has a result of each picture
+	// Read are files and folders of files that are read beside the pictures, and
+	// are kept as they are: masks, styles, models. What is not there is ignored.
+	Read []string
 	// Format is that of the results, one of images.EncodeFormats; "" takes it
 	// from their names.
 	Format string
@@ -165,7 +168,8 @@ type check struct {
 	window int // hashes that are held at a time
 
 	files     []fileInfo
-	last, dir string // the folder of the last result, as it is named and without links
+	read      map[string]string // folders of Plan.Read without links, and as they are named
+	last, dir string            // the folder of the last result, as it is named and without links
 }
 
 type fileInfo struct {
@@ -181,7 +185,21 @@ func (p *Plan) newCheck() (*check, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &check{plan: p, except: except, seed: maphash.MakeSeed(), window: hashWindow}
+	c := &check{plan: p, except: except, seed: maphash.MakeSeed(), window: hashWindow, read: map[string]string{}}
+	for _, path := range p.Read {
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+		case info.IsDir():
+			real, err := RealPath(path)
+			if err != nil {
+				return nil, err
+			}
+			c.read[real] = path
+		default:
+			c.files = append(c.files, fileInfo{info, path})
+		}
+	}
 	for _, a := range p.Inputs.args {
 		if a.kind != file || a.text == Stdin {
 			continue
@@ -214,11 +232,11 @@ func (c *check) apart(output string) error {
 	link := false
 	if info, err := os.Lstat(output); err == nil {
 		link = info.Mode()&os.ModeSymlink != 0
-		if len(c.files) > 0 {
-			if info, err := os.Stat(output); err == nil &&
-				slices.ContainsFunc(c.files, func(f fileInfo) bool { return os.SameFile(f.FileInfo, info) }) {
-				return &InputError{Output: output}
-			}
+		if link {
+			info, err = os.Stat(output)
+		}
+		if err == nil && slices.ContainsFunc(c.files, func(f fileInfo) bool { return os.SameFile(f.FileInfo, info) }) {
+			return &InputError{Output: output}
 		}
 	}
 	real, err := c.real(output, link)
@@ -229,6 +247,11 @@ func (c *check) apart(output string) error {
 		// The folder of results is not read where it is in one of pictures.
 		if Inside(a.real, real) && !(c.except != "" && Inside(a.real, c.except) && Inside(c.except, real)) {
 			return &InputError{output, a.dir}
+		}
+	}
+	for dir, path := range c.read {
+		if Inside(dir, real) && !(c.except != "" && c.except != dir && Inside(dir, c.except) && Inside(c.except, real)) {
+			return &InputError{output, path}
 		}
 	}
 	for _, a := range c.plan.Inputs.args {
