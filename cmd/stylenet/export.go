@@ -18,6 +18,7 @@ import (
 	"stylenet/internal/calibrate"
 	"stylenet/internal/checkpoint"
 	"stylenet/internal/images"
+	"stylenet/internal/stylize/batch"
 )
 
 // exportFormat is what a model can be written as, or cannot.
@@ -186,8 +187,13 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 	if err != nil {
 		return err
 	}
-	if sameFile(source, o.output) {
-		return fmt.Errorf("%s is the input, which is never overwritten", o.output)
+	if err := keepSource(source, o.output); err != nil {
+		return err
+	}
+	for _, style := range o.style.styles {
+		if err := keepSource(style, o.output); err != nil {
+			return err
+		}
 	}
 	m, err := loadModel(cmd, source)
 	if err != nil {
@@ -437,6 +443,29 @@ func loadModel(cmd *cobra.Command, path string) (*export.Model, error) {
 		return nil, &hinted{fmt.Errorf("%s holds no checkpoint", path), "name the run directory of stylenet train --out, which has checkpoints/ in it"}
 	}
 	return m, err
+}
+
+// keepSource refuses an output that is what a command reads, or lies in the
+// folder that it reads.
+func keepSource(source, output string) error {
+	if sameFile(source, output) {
+		return fmt.Errorf("%s is the input, which is never overwritten", output)
+	}
+	if info, err := os.Stat(source); err != nil || !info.IsDir() {
+		return nil // what is wrong with it is said when it is read
+	}
+	dir, err := batch.RealPath(source)
+	if err != nil {
+		return err
+	}
+	path, err := batch.RealPath(output)
+	if err != nil {
+		return err
+	}
+	if batch.Inside(dir, path) {
+		return &hinted{fmt.Errorf("%s lies in the input %s, which is never overwritten or added to", output, source), "name a file elsewhere with -o"}
+	}
+	return nil
 }
 
 // sameFile tells whether two paths lead to one file that exists.

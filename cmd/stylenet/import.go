@@ -74,8 +74,8 @@ func (o *importOptions) run(cmd *cobra.Command, source string) error {
 	if err != nil {
 		return err
 	}
-	if sameFile(source, o.output) {
-		return fmt.Errorf("%s is the input, which is never overwritten", o.output)
+	if err := keepSource(source, o.output); err != nil {
+		return err
 	}
 	if !export.IsModel(source) {
 		return &hinted{fmt.Errorf("%s is a folder without a network of another system", source), "stylenet export writes the model of a run"}
