@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +48,28 @@ func (e *effects) checkEffects(cmd *cobra.Command) error {
 		return usagef(cmd, "--style-scale %v is not between 1/%d and %[2]d", e.styleScale, stylize.MaxScale)
 	}
 	return checkKeepColors(cmd, e.keepColors)
+}
+
+// checkDetached refuses a value that stands behind a flag which takes one after =
+// alone, and so would be taken for a picture.
+func checkDetached(cmd *cobra.Command, args []string) error {
+	for _, name := range []string{"keep-colors", "stabilize"} {
+		flag := cmd.Flags().Lookup(name)
+		if flag == nil || !flag.Changed || flag.NoOptDefVal == "" || flag.Value.String() != flag.NoOptDefVal {
+			continue
+		}
+		for _, arg := range args {
+			value := arg == stylize.KeepLuminance || arg == stylize.KeepMatch
+			if name == "stabilize" {
+				_, err := strconv.ParseFloat(arg, 32)
+				value = err == nil
+			}
+			if _, err := os.Stat(arg); value && errors.Is(err, fs.ErrNotExist) {
+				return usagef(cmd, "%s is no file: if it is the value of --%s, write --%[2]s=%[1]s", arg, name)
+			}
+		}
+	}
+	return nil
 }
 
 // painting is what the flags ask of all pictures.

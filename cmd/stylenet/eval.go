@@ -160,6 +160,9 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err := o.check(cmd); err != nil {
 		return err
 	}
+	if err := checkDetached(cmd, args); err != nil {
+		return err
+	}
 	if o.flicker.video {
 		return o.runVideo(cmd, args)
 	}

@@ -232,9 +232,12 @@ func (o *stylizeOptions) plan(cmd *cobra.Command, args []string, brushes []brush
 		return p, o.checkName(cmd, p, o.output)
 	}
 	if _, err := images.FormatOf(o.output); o.output == stdout || err == nil && !isFolder(o.output) {
-		to := "the one file " + o.output
+		to, is := "the one file "+o.output, o.output+" is a file"
 		if o.output == stdout {
-			to = "standard output"
+			to, is = "standard output", o.output+" is standard output"
+		}
+		if !several {
+			return nil, &usageError{fmt.Errorf("--out-pattern names results in a folder, and %s", is), "name a folder with -o, or leave out --out-pattern"}
 		}
 		return nil, &usageError{fmt.Errorf("several results cannot go to %s", to), "name a folder with -o"}
 	}
@@ -308,6 +311,9 @@ func (o *stylizeOptions) count(ctx context.Context, p *batch.Plan) (pictures int
 
 func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err := o.check(cmd); err != nil {
+		return err
+	}
+	if err := checkDetached(cmd, args); err != nil {
 		return err
 	}
 	if clip, err := o.isVideo(cmd, args); err != nil {
