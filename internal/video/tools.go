@@ -44,10 +44,13 @@ func (e *MissingError) Hint() string {
 // *MissingError.
 func Find(ctx context.Context) (*Tools, error) {
 	t := &Tools{}
-	for name, path := range map[string]*string{"ffmpeg": &t.ffmpeg, "ffprobe": &t.ffprobe} {
+	for _, program := range []struct {
+		name string
+		path *string
+	}{{"ffmpeg", &t.ffmpeg}, {"ffprobe", &t.ffprobe}} {
 		var err error
-		if *path, err = exec.LookPath(name); err != nil {
-			return nil, &MissingError{name}
+		if *program.path, err = exec.LookPath(program.name); err != nil {
+			return nil, &MissingError{program.name}
 		}
 	}
 	out, err := t.output(ctx, t.ffmpeg, "-version")
