@@ -310,6 +310,9 @@ func (o *stylizeOptions) count(ctx context.Context, p *batch.Plan) (pictures int
 }
 
 func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
+	if err := o.checkPiped(cmd, args); err != nil {
+		return err
+	}
 	if err := o.check(cmd); err != nil {
 		return err
 	}

@@ -68,6 +68,16 @@ type videoReport struct {
 	Incomplete bool    `json:"incomplete,omitempty"`
 }
 
+// checkPiped refuses a clip from standard input, or to standard output.
+func (o *stylizeOptions) checkPiped(cmd *cobra.Command, args []string) error {
+	clip := func(arg string) bool { return o.video.inputFormat != "" || video.IsClip(arg) }
+	if o.output == stdout && slices.ContainsFunc(args, clip) ||
+		slices.Contains(args, batch.Stdin) && video.HasClipName(o.output) && o.format == "" && !isFolder(o.output) {
+		return usagef(cmd, "clips are read from and written to files, not - for standard input or output")
+	}
+	return nil
+}
+
 // isVideo says whether the arguments are a clip, which is one alone.
 func (o *stylizeOptions) isVideo(cmd *cobra.Command, args []string) (bool, error) {
 	clips := 0
@@ -97,8 +107,6 @@ func (o *stylizeOptions) isVideo(cmd *cobra.Command, args []string) (bool, error
 		return false, usagef(cmd, "give one model for a clip")
 	case len(o.mixing.mixes) > 1:
 		return false, usagef(cmd, "give one --style-mix for a clip")
-	case o.output == stdout:
-		return false, usagef(cmd, "a clip goes to a file, which is put together at the end: name one with -o")
 	case !(o.video.stabilize >= 0 && o.video.stabilize <= 1): // not a number fails too
 		return false, usagef(cmd, "--stabilize %v is not between 0 and 1", o.video.stabilize)
 	case cmd.Flags().Changed("crf") && o.video.crf < 1:
