@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -359,13 +360,20 @@ func TestLoaderEndsWhenNothingIsLeft(t *testing.T) {
 		write(t, dir, fmt.Sprintf("%d.jpg", i), photo(t, 40, 40, i, false))
 	}
 	opts := options(dir)
-	opts.Prefetch = 1
+	opts.Prefetch, opts.Batch = 1, 1
 	l := loader(t, opts, Cursor{})
+	idle := func() {
+		for !l.Idle() {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	idle() // good batches are made ahead, and taken after the end was met
 	for i := range 3 {
 		write(t, dir, fmt.Sprintf("%d.jpg", i), []byte("spoilt"))
 	}
 	var err error
 	for range 100 {
+		idle()
 		var b *Batch
 		if b, err = l.Next(context.Background()); err != nil {
 			break

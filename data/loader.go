@@ -185,6 +185,7 @@ type Loader struct {
 	ready  chan *Batch // closed at the end, after err is set
 	free   chan *Batch
 	err    error
+	last   []Skipped    // all files, where none is usable any more; set before ready is closed
 	busy   atomic.Int32 // samples that are being made
 	ahead  atomic.Bool  // whether the next batch waits for room in ready
 	once   sync.Once    // of Close
@@ -293,6 +294,11 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	select {
 	case b, ok := <-l.ready:
 		if !ok {
+			if l.last != nil {
+				l.mu.Lock()
+				l.skipped = l.last
+				l.mu.Unlock()
+			}
 			return nil, l.err
 		}
 		l.mu.Lock()
@@ -428,9 +434,7 @@ func (l *Loader) assemble(ctx context.Context, start Cursor, jobs chan<- *sample
 			good--
 			skipped = append(skipped, Skipped{l.files[s.file], s.problem})
 			if good == 0 {
-				l.mu.Lock()
-				l.skipped = skipped
-				l.mu.Unlock()
+				l.last = skipped // batches made before are still to be taken
 				return fmt.Errorf("all %d pictures of %s have turned out unusable; the last is %s: %s", n, l.opts.Dir, l.files[s.file], s.problem)
 			}
 			continue
