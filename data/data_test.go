@@ -363,8 +363,8 @@ func TestLoaderEndsWhenNothingIsLeft(t *testing.T) {
 	opts.Prefetch, opts.Batch = 1, 1
 	l := loader(t, opts, Cursor{})
 	idle := func() {
-		for !l.Idle() {
-			time.Sleep(time.Millisecond)
+		for again := true; again; again = !l.Idle() {
+			time.Sleep(20 * time.Millisecond) // Idle is late after Next
 		}
 	}
 	idle() // good batches are made ahead, and taken after the end was met
