@@ -17,15 +17,15 @@ status=0
 "${GO:-go}" test -v "$@" >"$log" 2>&1 || status=$?
 
 if [ "$status" = 0 ]; then
-	grep -E '^(ok|\?)[[:space:]]' "$log" || true
+	grep -aE '^(ok|\?)[[:space:]]' "$log" || true
 else
-	grep -vE '^[[:space:]]*(=== (RUN|PAUSE|CONT|NAME)|--- (PASS|SKIP))' "$log" || true
+	grep -avE '^[[:space:]]*(=== (RUN|PAUSE|CONT|NAME)|--- (PASS|SKIP))' "$log" || true
 fi
-count() { grep -cE "^[[:space:]]*--- $1:" "$log" || true; }
+count() { grep -acE "^[[:space:]]*--- $1:" "$log" || true; }
 skipped=$(count SKIP)
 if [ "$skipped" != 0 ]; then
 	echo "skipped:"
-	grep -E '^[[:space:]]*--- SKIP:' "$log" | awk '{ print "  " $3 }'
+	grep -aE '^[[:space:]]*--- SKIP:' "$log" | awk '{ print "  " $3 }'
 fi
 echo "go test $*: $(count PASS) passed, $(count FAIL) failed, $skipped skipped (subtests included)"
 exit "$status"
