@@ -1,8 +1,9 @@
 // Package atomicfile replaces files whole: after a crash, a full disk or a
 // failed write a path holds its old content or its new content, never a part.
 //
-// It owns the temporary file, its sync and its rename. It refuses to create
-// directories and to decide what is written.
+// It owns the temporary file, its sync and its rename, and directories that are
+// made for outputs and taken back where nothing comes of them. It refuses to
+// decide what is written.
 package atomicfile
 
 import (
@@ -59,6 +60,31 @@ func SyncDir(dir string) error {
 		return nil
 	}
 	return err
+}
+
+// MkdirAll makes a directory, with the parents that it lacks, for what a caller is
+// about to write. undo removes those that it made, as far as they are empty, for a
+// caller that then wrote nothing.
+func MkdirAll(dir string) (undo func(), err error) {
+	var missing []string // the deepest first
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, at)
+	}
+	undo = func() {
+		for _, made := range missing {
+			if err := os.Remove(made); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return // something is in it
+			}
+		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		undo()
+		return nil, err
+	}
+	return undo, nil
 }
 
 func replace(path string, perm fs.FileMode, write func(io.Writer) error) (err error) {

@@ -180,3 +180,37 @@ func TestIsTemp(t *testing.T) {
 		t.Error("a.txt is no temporary file")
 	}
 }
+
+func TestMkdirAll(t *testing.T) {
+	dir := t.TempDir()
+	deep := filepath.Join(dir, "a", "b", "c")
+	undo, err := atomicfile.MkdirAll(deep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(deep); err != nil { // there it was
+		t.Fatal(err)
+	}
+	undo()
+	holds(t, dir, nil)
+
+	if undo, err = atomicfile.MkdirAll(deep); err != nil {
+		t.Fatal(err)
+	}
+	if err := atomicfile.Write(filepath.Join(dir, "a", "x"), 0o666, text("x")); err != nil {
+		t.Fatal(err)
+	}
+	undo()
+	holds(t, filepath.Join(dir, "a"), map[string]string{"x": "x"})
+
+	if undo, err = atomicfile.MkdirAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	undo()
+	if _, err := os.Stat(dir); err != nil {
+		t.Error("a directory that was there is gone")
+	}
+	if _, err := atomicfile.MkdirAll(filepath.Join(dir, "a", "x", "y", "z")); err == nil {
+		t.Error("a directory below a file")
+	}
+}

@@ -118,6 +118,35 @@ func Owns(name string) bool {
 	return ok || name == latestFile || name == lockFile || atomicfile.IsTemp(name)
 }
 
+// Remove removes from a directory what Write and Latest know there, and the
+// directory where nothing else is in it. Only the holder of the lock may do so.
+func Remove(dir string) error {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil // there is nothing to remove
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if name := e.Name(); Owns(name) && name != lockFile {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
+		}
+	}
+	_ = os.Remove(dir) // fails where it is not empty
+	return err
+}
+
+// HoldsSteps reports whether a directory, which need not exist, holds a checkpoint
+// of a step after 0, complete or not.
+func HoldsSteps(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		step, suffix, ok := parseName(e.Name())
+		return ok && step > 0 && (suffix == "" || suffix == replacedSuffix)
+	}), err
+}
+
 // list returns the names of the checkpoints in dir, complete or not, most
 // trusted first, and a warning if the file latest is no help.
 //

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,8 +11,7 @@ import (
 )
 
 // lockFile is empty of meaning but for the lock on it and the holder's PID. It
-// stays after the lock is released: removing it could take it from under a
-// process that just locked it.
+// stays after the lock is released, and Vacate alone removes it.
 const lockFile = ".lock"
 
 // errHeld is what openLocked returns when another process holds the lock.
@@ -52,6 +52,25 @@ func Lock(runDir string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("lock run directory %s: %w", runDir, err)
 	}
 	return f.Close, nil
+}
+
+// Vacate removes the lock file of a directory that this process has unlocked, and
+// the directory where nothing else is in it. One that another process has locked
+// since, or that holds more, stays: that is no error.
+func Vacate(runDir string) error {
+	path := filepath.Join(runDir, lockFile)
+	f, err := openLocked(path)
+	if errors.Is(err, errHeld) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = removeLocked(f, path)
+	}
+	if err != nil {
+		return fmt.Errorf("unlock run directory %s: %w", runDir, err)
+	}
+	_ = os.Remove(runDir) // fails where it is not empty
+	return nil
 }
 
 // holder returns the PID in a lock file, or 0.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -80,5 +82,88 @@ func TestOwns(t *testing.T) {
 		if Owns(name) {
 			t.Errorf("%s is taken for this package's", name)
 		}
+	}
+}
+
+// Vacate leaves nothing, but takes nothing from whoever has the lock, or waits
+// for it.
+func TestVacate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	lock := func() func() error {
+		t.Helper()
+		unlock, err := Lock(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unlock
+	}
+	unlock := lock()
+	if err := Vacate(dir); err != nil {
+		t.Error(err)
+	}
+	if _, err := Lock(dir); err == nil {
+		t.Error("the lock of another was removed")
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+	mustWrite(t, dir, sample(t, 7, "a"), 1)
+	if err := Vacate(dir); err != nil {
+		t.Error(err)
+	}
+	if got := names(t, dir); len(got) != 2 {
+		t.Errorf("left are %v", got)
+	}
+	unlock = lock()
+	if err := Remove(dir); err != nil {
+		t.Error(err)
+	}
+	if got := names(t, dir); len(got) != 1 || got[0] != lockFile {
+		t.Errorf("left are %v", got)
+	}
+	if err := errors.Join(unlock(), Vacate(dir), Vacate(dir), Remove(dir)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// Of many that lock and vacate at once, one at a time holds the lock.
+func TestVacateRace(t *testing.T) {
+	dir := t.TempDir()
+	keep := filepath.Join(dir, "keep")
+	if err := os.WriteFile(keep, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var holders, held atomic.Int32
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for range 300 {
+				unlock, err := Lock(dir)
+				if _, ok := errors.AsType[*LockedError](err); ok {
+					continue
+				} else if err != nil {
+					t.Error(err)
+					return
+				}
+				held.Add(1)
+				if holders.Add(1) != 1 {
+					t.Error("two hold the lock")
+				}
+				holders.Add(-1)
+				if err := errors.Join(unlock(), Vacate(dir)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if held.Load() == 0 {
+		t.Error("nobody ever held it")
 	}
 }

@@ -26,3 +26,13 @@ func openLocked(path string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(h), path), nil
 }
+
+// removeLocked releases the lock and removes its file, which fails where another
+// process has opened it in between.
+func removeLocked(f *os.File, path string) error {
+	err := f.Close()
+	if gone := os.Remove(path); gone != nil && !errors.Is(gone, errorSharingViolation) {
+		err = errors.Join(err, gone)
+	}
+	return err
+}
