@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"stylenet/data"
 	"stylenet/internal/atomicfile"
@@ -20,12 +21,74 @@ import (
 	"stylenet/internal/weights"
 )
 
+// The names in a run's directory, of which checkpoint.Owns knows the lock and
+// temporary files.
+const (
+	configFile     = "config.yaml"
+	metricsFile    = "metrics.jsonl"
+	evalFile       = "eval.jsonl"
+	checkpointsDir = "checkpoints"
+	previewsDir    = "previews"
+	clipsFile      = "clips.frames"
+)
+
+// Owns reports whether a name in a run's directory is the run's own, in whatever
+// case: some systems tell no cases apart.
+func Owns(name string) bool {
+	own := func(n string) bool { return strings.EqualFold(n, name) }
+	return checkpoint.Owns(name) || slices.ContainsFunc([]string{configFile, metricsFile, evalFile, checkpointsDir, previewsDir, clipsFile}, own)
+}
+
+// makeDirectory makes a run's directory and locks it. undo removes what it made,
+// where that is empty.
+func makeDirectory(dir string) (undo func(), unlock func() error, err error) {
+	for range 9 { // another start that failed may remove the directory in between
+		if undo, err = atomicfile.MkdirAll(dir); err != nil {
+			return nil, nil, fmt.Errorf("run directory: %w", err)
+		}
+		if unlock, err = checkpoint.Lock(dir); err == nil {
+			return undo, unlock, nil
+		}
+		undo()
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return nil, nil, err
+}
+
+// holdsRun reports whether a directory holds a run, or what is left of one. A
+// start that was killed leaves a checkpoint of step 0 at most.
+func holdsRun(dir string) (bool, error) {
+	if _, err := os.Stat(filepath.Join(dir, configFile)); err == nil {
+		return true, nil
+	}
+	for _, name := range []string{metricsFile, evalFile} {
+		if log, err := os.Stat(filepath.Join(dir, name)); err == nil && log.Size() > 0 {
+			return true, nil
+		}
+	}
+	return checkpoint.HoldsSteps(filepath.Join(dir, checkpointsDir))
+}
+
+// clearDirectory removes what a start has written that then failed, but for the
+// frames of clips.
+func clearDirectory(dir string) error {
+	err := checkpoint.Remove(filepath.Join(dir, checkpointsDir))
+	for _, name := range []string{configFile, metricsFile} {
+		if gone := os.Remove(filepath.Join(dir, name)); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+	return err
+}
+
 // openDirectory opens the log, cut to where the checkpoint stands, and writes
 // the configuration. A new run gets a checkpoint of step 0, so that one exists
 // at every moment. The configuration, which makes the directory a run, is
-// written last: a start that fails does not stand in the way of the next.
+// written last: a start that is killed does not stand in the way of the next.
 func (r *Run) openDirectory(from *checkpoint.Snapshot) (err error) {
-	if r.metrics, err = os.OpenFile(filepath.Join(r.dir, "metrics.jsonl"), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
+	if r.metrics, err = os.OpenFile(filepath.Join(r.dir, metricsFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
 		return err
 	}
 	var length int64
@@ -56,7 +119,7 @@ func (r *Run) openDirectory(from *checkpoint.Snapshot) (err error) {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(r.dir, "config.yaml"), 0o666, func(w io.Writer) error {
+	return atomicfile.Write(filepath.Join(r.dir, configFile), 0o666, func(w io.Writer) error {
 		_, err := w.Write(yaml)
 		return err
 	})
@@ -127,7 +190,7 @@ func (r *Run) checkpoint() error {
 			}
 		}
 	}
-	if err := checkpoint.Write(filepath.Join(r.dir, "checkpoints"), s, r.config.Train.KeepCheckpoints); err != nil {
+	if err := checkpoint.Write(filepath.Join(r.dir, checkpointsDir), s, r.config.Train.KeepCheckpoints); err != nil {
 		return err
 	}
 	r.saved = r.step
@@ -216,7 +279,7 @@ func (r *Run) preview() error {
 			return fmt.Errorf("preview: %w", err)
 		}
 	}
-	path := filepath.Join(r.dir, "previews", fmt.Sprintf("step-%08d.png", r.step))
+	path := filepath.Join(r.dir, previewsDir, fmt.Sprintf("step-%08d.png", r.step))
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
@@ -243,7 +306,7 @@ func (r *Run) previewSample(of sample) (p *images.Picture, err error) {
 
 // trimEvaluations drops the evaluations of steps after the checkpoint.
 func (r *Run) trimEvaluations() error {
-	path := filepath.Join(r.dir, "eval.jsonl")
+	path := filepath.Join(r.dir, evalFile)
 	lines, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

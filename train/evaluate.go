@@ -60,7 +60,7 @@ func (r *Run) evaluate() error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(r.dir, "eval.jsonl"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
+	f, err := os.OpenFile(filepath.Join(r.dir, evalFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
 	if err != nil {
 		return err
 	}

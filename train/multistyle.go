@@ -96,7 +96,7 @@ func (r *Run) openBase(path string) (*model.Model, error) {
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
 		return model.Open(path)
 	}
-	s, warnings, err := checkpoint.Latest(filepath.Join(path, "checkpoints"))
+	s, warnings, err := checkpoint.Latest(filepath.Join(path, checkpointsDir))
 	for _, w := range warnings {
 		r.warn(fmt.Errorf("a damaged checkpoint was passed over: %s", w))
 	}

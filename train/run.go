@@ -89,18 +89,32 @@ type Run struct {
 // New starts a run in dir, which may not hold one yet. Paths in the
 // configuration are made absolute, so that the run can be resumed from
 // anywhere.
+//
+// On an error nothing is left of what it made, in dir or above it, but the frames
+// of clips, which take long to make: the next try finds them.
 func New(ctx context.Context, cfg *configs.Config, dir string, o Options) (*Run, error) {
-	if _, err := os.Stat(filepath.Join(dir, "config.yaml")); err == nil {
-		return nil, &ExistsError{Dir: dir}
-	}
-	if log, err := os.Stat(filepath.Join(dir, "metrics.jsonl")); err == nil && log.Size() > 0 {
-		return nil, &ExistsError{Dir: dir}
-	}
 	resolved, err := absolute(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, resolved, dir, o, nil)
+	undo, unlock, err := makeDirectory(dir)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := holdsRun(dir)
+	if err == nil && taken {
+		err = &ExistsError{Dir: dir}
+	}
+	if err != nil {
+		return nil, errors.Join(err, unlock(), checkpoint.Vacate(dir))
+	}
+	r, err := open(ctx, resolved, dir, o, func() error { return errors.Join(clearDirectory(dir), unlock(), checkpoint.Vacate(dir)) }, nil)
+	if err != nil {
+		undo()
+		return nil, err
+	}
+	r.unlock = unlock
+	return r, nil
 }
 
 // ExistsError says that a directory holds a run already.
@@ -117,19 +131,24 @@ func (e *ExistsError) Hint() string {
 // sets override keys of its configuration, as configs.Load takes them; without
 // any the run ends as if it had never stopped.
 func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, error) {
-	path := filepath.Join(dir, "config.yaml")
+	path := filepath.Join(dir, configFile)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s holds no run to resume: there is no config.yaml in it", dir)
 	} else if err != nil {
 		return nil, fmt.Errorf("run to resume: %w", err)
 	}
-	cfg, err := configs.Load(path, sets)
+	// Before anything is read: a run that goes on writes both.
+	unlock, err := checkpoint.Lock(dir)
 	if err != nil {
 		return nil, err
 	}
-	snapshot, warnings, err := checkpoint.Latest(filepath.Join(dir, "checkpoints"))
+	cfg, err := configs.Load(path, sets)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	snapshot, warnings, err := checkpoint.Latest(filepath.Join(dir, checkpointsDir))
 	if err != nil { // even a run without a step has the checkpoint of step 0
-		return nil, err
+		return nil, errors.Join(err, unlock())
 	}
 	for _, w := range warnings {
 		if o.Warn != nil {
@@ -137,9 +156,9 @@ func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, er
 		}
 	}
 	if cfg, err = absolute(cfg); err != nil {
-		return nil, err
+		return nil, errors.Join(err, unlock())
 	}
-	return open(ctx, cfg, dir, o, snapshot)
+	return open(ctx, cfg, dir, o, unlock, snapshot)
 }
 
 // absolute returns a copy of a configuration without relative paths.
@@ -163,16 +182,10 @@ func absolute(cfg *configs.Config) (*configs.Config, error) {
 	return &c, nil
 }
 
-// open builds a run. On an error whatever was opened is closed again, and a new
-// run's directory can be started in anew.
-func open(ctx context.Context, cfg *configs.Config, dir string, o Options, from *checkpoint.Snapshot) (_ *Run, err error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
-	}
-	r := &Run{config: cfg, options: o, dir: dir, from: from}
-	if r.unlock, err = checkpoint.Lock(dir); err != nil {
-		return nil, err
-	}
+// open builds a run in a directory that is locked. On an error whatever was opened
+// is closed again, and the directory unlocked.
+func open(ctx context.Context, cfg *configs.Config, dir string, o Options, unlock func() error, from *checkpoint.Snapshot) (_ *Run, err error) {
+	r := &Run{config: cfg, options: o, dir: dir, unlock: unlock, from: from}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())

@@ -112,7 +112,7 @@ func (e *DivergedError) Hint() string {
 	hint := "resume it with a lower train.lr (a tenth), with train.clip_norm=1, or with smaller loss weights, through --set"
 	if e.Checkpoint > 0 && e.Step == e.Checkpoint+1 {
 		hint += fmt.Sprintf("; if it diverges at the same step again, its checkpoint is spoilt: remove %s to go on from the one before",
-			filepath.Join(e.Dir, "checkpoints", fmt.Sprintf("step-%08d", e.Checkpoint)))
+			filepath.Join(e.Dir, checkpointsDir, fmt.Sprintf("step-%08d", e.Checkpoint)))
 	}
 	return hint
 }

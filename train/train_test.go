@@ -410,7 +410,7 @@ func TestErrorsBeforeTraining(t *testing.T) {
 		{"loss.content.layers={relu2_1: 1}", `tensor "features.5.weight" is missing`, ""},
 		{"network.architecture=c3s1-8,d8,d8,d8,d8,d8,c5s1-8,u8,u8,u8,u8,u8,c3s1-3", "the style network at data.size 32: layer conv7.pad: a map of 1×1 is too small for a reflected border", ""},
 	} {
-		dir := w.path("run")
+		dir := w.path("runs/of/today")
 		r, err := New(t.Context(), w.config(t, "train.preview_every=1", c.set), dir, Options{})
 		if r != nil || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.set, err, c.want)
@@ -419,13 +419,20 @@ func TestErrorsBeforeTraining(t *testing.T) {
 		if errors.As(err, &h) != (c.hint != "") || h != nil && !strings.HasPrefix(h.Hint(), c.hint) {
 			t.Errorf("%s: hint of %v, want %q", c.set, err, c.hint)
 		}
-		entries, err := os.ReadDir(dir)
-		check(t, err)
-		if len(entries) != 1 || entries[0].Name() != ".lock" {
-			t.Errorf("%s leaves %v", c.set, entries)
+		if _, err := os.Lstat(w.path("runs")); !os.IsNotExist(err) {
+			t.Errorf("%s leaves runs: %v", c.set, err)
 		}
 	}
-	// A checkpoint that cannot be written is in the way of nothing either.
+	// What was there before stays. A checkpoint that cannot be written is in the
+	// way of nothing either.
+	check(t, os.Mkdir(w.path("run"), 0o777))
+	check(t, os.WriteFile(w.path("run/notes"), nil, 0o666))
+	if _, err := New(t.Context(), w.config(t, "data.dir="+w.path("none")), w.path("run"), Options{}); err == nil {
+		t.Error("a run without photos")
+	}
+	if entries, err := os.ReadDir(w.path("run")); err != nil || len(entries) != 1 {
+		t.Errorf("%v: left are %v", err, entries)
+	}
 	check(t, os.WriteFile(w.path("run/checkpoints"), nil, 0o666))
 	if _, err := New(t.Context(), w.config(t), w.path("run"), Options{}); err == nil || !strings.Contains(err.Error(), w.path("run/checkpoints")) {
 		t.Errorf("a file in place of checkpoints: %v", err)
@@ -471,6 +478,23 @@ func TestDirectoriesThatAreTaken(t *testing.T) {
 		t.Errorf("resume of photos: %v", err)
 	}
 	same(t, outcome(t, dir), before)
+
+	// What is left of a run is one.
+	for _, name := range []string{"metrics.jsonl", "eval.jsonl", "checkpoints"} {
+		left := w.path("left of " + name)
+		check(t, os.Mkdir(left, 0o777))
+		if name == "checkpoints" {
+			check(t, os.CopyFS(filepath.Join(left, name), os.DirFS(filepath.Join(dir, name))))
+		} else {
+			check(t, os.WriteFile(filepath.Join(left, name), []byte("{}\n"), 0o666))
+		}
+		if _, err := New(t.Context(), cfg, left, Options{}); !errors.As(err, &exists) {
+			t.Errorf("a new run over %s: %v", name, err)
+		}
+		if entries, err := os.ReadDir(left); err != nil || len(entries) != 1 {
+			t.Errorf("%s: %v %v", name, entries, err)
+		}
+	}
 
 	// More steps than were planned.
 	r, err = Resume(t.Context(), dir, []string{"train.steps=4"}, Options{})

@@ -79,7 +79,7 @@ func (k *video) openClips(ctx context.Context, state json.RawMessage, o *data.Op
 	if s.Clips != cfg.Video.Clips || s.Side != side {
 		s.Frames = ""
 	}
-	set, err := clips.Open(ctx, cfg.Video.Clips, filepath.Join(k.r.dir, "clips.frames"), side, s.Frames)
+	set, err := clips.Open(ctx, cfg.Video.Clips, filepath.Join(k.r.dir, clipsFile), side, s.Frames)
 	if err != nil {
 		return err
 	}

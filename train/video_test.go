@@ -125,8 +125,8 @@ func TestClips(t *testing.T) {
 		if _, err := New(t.Context(), w.config(t, sets...), w.path("run"), Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
-		if entries, err := os.ReadDir(w.path("run")); err != nil || len(entries) != 1 || entries[0].Name() != ".lock" {
-			t.Errorf("%s leaves %v", want, entries)
+		if _, err := os.Lstat(w.path("run")); !os.IsNotExist(err) {
+			t.Errorf("%s leaves a run: %v", want, err)
 		}
 		check(t, os.MkdirAll(w.path("clips"), 0o777))
 	}
