@@ -191,7 +191,7 @@ func TestPrepareErrors(t *testing.T) {
 		"other part": {cache(options(dir), "film"), "film.part is no unfinished photo cache, and it stays"},
 		"short part": {cache(options(dir), "note"), "note.part is no unfinished photo cache, and it stays"},
 		"a folder":   {cache(options(dir), ""), "another file of that name"},
-		"no folder":  {cache(options(dir), "none/c"), "no such file"},
+		"in a file":  {cache(options(dir), "letter.txt/c"), "letter.txt"},
 		"options":    {cache(Options{Dir: dir}, "c"), "crop size is 0"},
 	} {
 		if _, err := Prepare(context.Background(), c.opts, nil); err == nil || !strings.Contains(err.Error(), c.phrase) {

@@ -113,6 +113,9 @@ func (m *maker) upToDate(ctx context.Context) (_ []entry, _ int, err error) {
 // make writes the cache, from where an earlier call stopped.
 func (m *maker) make(ctx context.Context) (entries []entry, reused int, err error) {
 	part := m.opts.Cache + unfinished
+	if err := os.MkdirAll(filepath.Dir(part), 0o777); err != nil {
+		return nil, 0, err
+	}
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, 0, err

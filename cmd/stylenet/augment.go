@@ -69,7 +69,7 @@ code is 1. What is done is passed over: the same command goes on after it was
 stopped in any way.`,
 		Example: `  stylenet augment --coco instances_train2017.json --images train2017 -m starry.safetensors -m candy.pth -o stylized
   stylenet augment --coco instances.json --images photos -m adain.safetensors --style paintings --variants 4 --strength 0.3,1 --seed 7 -o stylized`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"iter"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
@@ -464,7 +463,7 @@ func (r *augmentRun) compute(dev kernels.Device, t *augmentTask) error {
 
 // write encodes a result, and enters it in the journal when it is on the disk.
 func (r *augmentRun) write(t *augmentTask) error {
-	if err := os.MkdirAll(filepath.Dir(t.output), 0o777); err != nil {
+	if err := makeFolder(t.output); err != nil {
 		return err
 	}
 	if err := t.canvas.Save(t.output, images.SaveOptions{Quality: r.o.quality, Metadata: t.metadata}); err != nil {

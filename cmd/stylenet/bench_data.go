@@ -66,7 +66,7 @@ the parity recipe's with a random VGG-19.`,
 		Example: `  stylenet bench data
   stylenet bench data --photos photos --cache photos.sndata --json
   stylenet bench data my.yaml --against-training`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	o.flags(cmd)

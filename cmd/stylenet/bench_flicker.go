@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -78,7 +77,7 @@ style and content losses of the frames stand beside it, as training with the
 default layers and weights has them. The first row is the baseline.`,
 		Example: `  stylenet bench flicker --model plain.safetensors --model video.safetensors
   stylenet bench flicker --model runs/plain --model runs/video --back street.jpg --object tower.jpg --style starry.jpg`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()
@@ -335,7 +334,7 @@ func (o *benchFlickerOptions) write(folder string, t int, clip *motion.Clip, fra
 	}
 	for name, p := range pictures {
 		path := filepath.Join(o.save, name, fmt.Sprintf("%04d.png", t))
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		if err := makeFolder(path); err != nil {
 			return err
 		}
 		if err := images.Save(path, p, images.SaveOptions{}); err != nil {

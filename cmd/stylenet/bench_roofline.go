@@ -70,7 +70,7 @@ much memory as a kernel moves, caches included. The share is the least time that
 the ceilings allow by the time that was taken.`,
 		Example: `  stylenet bench roofline stylize --size 1920x1080
   stylenet bench roofline train --precision bf16 --json`,
-		Args:      args(cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)),
+		Args:      args(1, 1),
 		ValidArgs: []string{"stylize", "train"},
 		RunE:      func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}

@@ -64,7 +64,7 @@ the paper's, with 32 channels at its ends; the fastest of several runs counts.
 Takes about a minute on 2 cores.`,
 		Example: `  stylenet bench scaling -o scaling.png
   stylenet bench scaling -o sizes.png --only size --sides 256,512,1024,2048 --json`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()
@@ -312,6 +312,9 @@ func drawPanels(panels []*panel, path string) error {
 				plots[i][j].Draw(canvas)
 			}
 		}
+	}
+	if err := makeFolder(path); err != nil {
+		return err
 	}
 	return atomicfile.Write(path, 0o666, func(w io.Writer) error {
 		_, err := vgimg.PngCanvas{Canvas: img}.WriteTo(w)

@@ -46,7 +46,7 @@ network is that of a model, or the paper's with random weights.`,
 		Example: `  stylenet bench stylize
   stylenet bench stylize --size 1920x1080 --runs 5 --json
   stylenet bench stylize --model starry.safetensors --threads 1`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()

@@ -38,7 +38,7 @@ are not counted. Photos and style are drawn for the purpose, and VGG-19 has
 random weights, which cost what trained ones do.`,
 		Example: `  stylenet bench train
   stylenet bench train --size 256 --batch 4 --steps 5 --json`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()

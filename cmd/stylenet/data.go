@@ -37,7 +37,7 @@ they are, and which are broken or too small. Training skips those.
 It fails if not a single picture can be used.`,
 		Example: `  stylenet data check photos
   stylenet data check photos --json | jq -r '.broken[].path'`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs

@@ -99,7 +99,7 @@ again. Photos that cannot be used are listed.`,
 		Example: `  stylenet data prepare my.yaml -o photos.sndata
   stylenet data prepare --photos photos --size 256 -o photos.sndata
   stylenet train my.yaml --set data.cache=photos.sndata`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	o.flags(cmd)

@@ -45,8 +45,8 @@ style, stylize scenes that it never saw and leave, in the output directory:
 VGG-19 is the one that the trainer would find (stylenet weights), or else a
 random one, which carries style less well. A demo that was stopped goes on.`,
 		Example: `  stylenet demo
-  stylenet demo -o /tmp/demo --steps 100`,
-		Args: args(cobra.NoArgs),
+  stylenet demo -o quick --steps 100`,
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()

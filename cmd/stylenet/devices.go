@@ -35,7 +35,7 @@ kernels use, the precisions that it has, and what is missing. --device takes the
 names, --precision the precisions; auto and cpu stand for the first device.`,
 		Example: `  stylenet devices
   stylenet devices --json | jq -r '.[].name'`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the list as JSON")

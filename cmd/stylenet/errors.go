@@ -78,17 +78,29 @@ func report(w io.Writer, err error) int {
 	return 1
 }
 
-// args makes wrong arguments and missing flags usage errors. Every command
-// gives its check of arguments through it.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+// args lets a command have so many arguments; any other number, an argument
+// that is none of its ValidArgs, and missing flags are usage errors. Every command
+// has its check of arguments from here.
+func args(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		for _, err := range []error{check(cmd, args), cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()} {
+		switch {
+		case len(args) < least:
+			return usagef(cmd, "an argument is missing: %s", usageLine(cmd))
+		case len(args) > most:
+			return usagef(cmd, "%q is an argument too many: %s", args[most], usageLine(cmd))
+		}
+		for _, err := range []error{cobra.OnlyValidArgs(cmd, args), cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()} {
 			if err != nil {
 				return usagef(cmd, "%w", err)
 			}
 		}
 		return nil
 	}
+}
+
+// usageLine is how cmd is called, as its help says it.
+func usageLine(cmd *cobra.Command) string {
+	return strings.TrimSuffix(cmd.UseLine(), " [flags]")
 }
 
 // group makes cmd a command that only holds others: alone it shows its help,
@@ -101,11 +113,36 @@ func group(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return nil
 		}
-		err := usagef(cmd, "%s has no command %q", cmd.CommandPath(), args[0])
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			err.(*usageError).hint = "did you mean " + strings.Join(near, " or ") + "?"
-		}
-		return err
+		return noCommand(cmd, args[0])
 	}
 	return cmd
+}
+
+// noCommand is the error of a name that none of cmd's commands has.
+func noCommand(cmd *cobra.Command, name string) error {
+	hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return &usageError{fmt.Errorf("%s has no command %q", cmd.CommandPath(), name), hint}
+}
+
+// strict makes unknown names usage errors in the two commands that cobra adds.
+func strict(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion":
+			group(cmd)
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				found, rest, err := root.Find(args)
+				if err == nil && len(rest) > 0 {
+					err = noCommand(found, rest[0])
+				}
+				return err
+			}
+		}
+	}
 }

@@ -95,7 +95,7 @@ apply to all models.
   stylenet eval --model a.safetensors --model b.safetensors --style starry.jpg photos --max-photos 16
   stylenet eval --video --model a.safetensors --model b.safetensors clip.mp4
   stylenet eval --model a.pth --style starry.jpg photos --json | jq '.rows[] | {name, style_share, ssim}'`,
-		Args: args(cobra.MinimumNArgs(1)),
+		Args: args(1, math.MaxInt),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	flags := cmd.Flags()
@@ -440,6 +440,9 @@ func (e *evaluation) saveSheet(style *images.Picture) error {
 	rows := append([][]images.Labelled{{{Picture: small, Caption: "style: " + path.Base(e.o.style)}}}, e.sheet...)
 	sheet, err := images.Sheet(rows, cell)
 	if err != nil {
+		return err
+	}
+	if err := makeFolder(e.o.sheet); err != nil {
 		return err
 	}
 	return images.Save(e.o.sheet, sheet, images.SaveOptions{})

@@ -155,7 +155,7 @@ other than safetensors and onnx need that.`,
   stylenet export multi.safetensors -o half.pth --style-mix starry=.5,scream=.5
   stylenet export starry.safetensors -o repository/starry --format triton
   stylenet export runs/starry/checkpoints/step-00001000 -o model.bin --format onnx`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	flags := cmd.Flags()
@@ -217,6 +217,9 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 		if ranges, err = o.ranges(cmd, m); err != nil {
 			return err
 		}
+	}
+	if err := makeFolder(o.output); err != nil {
+		return err
 	}
 	written, err := format.write(o, m, ranges)
 	if err != nil {

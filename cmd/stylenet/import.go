@@ -53,7 +53,7 @@ stylize, export and inspect read these files too: importing saves the flag
 		Example: `  stylenet import candy.onnx -o candy.safetensors
   stylenet import checkpoints/wave -o wave.safetensors
   stylenet import mine.pth --convention torchvision:rgb-1 -o mine.safetensors`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "the file to write (required)")
@@ -87,6 +87,9 @@ func (o *importOptions) run(cmd *cobra.Command, source string) error {
 	m := opened.Model
 	if opened.Kind != model.KindStylenet {
 		m.Origin = origin(source, opened)
+	}
+	if err := makeFolder(o.output); err != nil {
+		return err
 	}
 	if err := export.Safetensors(o.output, m); err != nil {
 		return err

@@ -25,7 +25,7 @@ folder of photos and style.image to a painting, and train. A file that exists
 is never overwritten.`,
 		Example: `  stylenet init
   stylenet init -o styles/starry.yaml`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "stylenet.yaml", "the file to write")
@@ -34,6 +34,9 @@ is never overwritten.`,
 }
 
 func (o *initOptions) run(cmd *cobra.Command) error {
+	if err := makeFolder(o.output); err != nil {
+		return err
+	}
 	// O_EXCL, and not a look beforehand: nothing may come between.
 	f, err := os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, fs.ErrExist) {

@@ -68,7 +68,7 @@ far outside 0 to 255, is a warning, and then the other conventions are tried.
 		Example: `  stylenet inspect candy.onnx
   stylenet inspect mine.pth --convention torchvision
   stylenet inspect runs/starry --json | jq .check`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	cmd.Flags().BoolVar(&o.layers, "layers", false, "list the layers")

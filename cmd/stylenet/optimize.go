@@ -91,12 +91,7 @@ that was never stopped. It is removed when OUT is written.`,
   stylenet optimize --content photo.jpg --style starry.jpg -o large.png --config large
   stylenet optimize --content photo.jpg --style a.jpg --region sky.png --style b.jpg --region ground.png -o out.png
   stylenet optimize --resume large.png`,
-		Args: args(func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("%q: optimize takes no arguments: name the photo with --content", args[0])
-			}
-			return nil
-		}),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -30,6 +31,9 @@ func printJSON(cmd *cobra.Command, v any) error {
 func warn(cmd *cobra.Command, format string, args ...any) {
 	fmt.Fprintf(cmd.ErrOrStderr(), "warning: "+format+"\n", args...)
 }
+
+// makeFolder makes the folder that an output is to lie in.
+func makeFolder(output string) error { return os.MkdirAll(filepath.Dir(output), 0o777) }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

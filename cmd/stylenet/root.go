@@ -32,6 +32,7 @@ pictures of any size and on clips.`,
 	)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
+	strict(root)
 	flags := root.PersistentFlags()
 	flags.String("device", "auto", "what computes: auto, cpu, "+strings.Join(devices.Names(), ", "))
 	flags.Int("threads", 0, "processor threads to use (0: one for each processor)")

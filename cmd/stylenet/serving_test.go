@@ -103,7 +103,7 @@ func newServing(t *testing.T, architecture string, w, h int) *serving {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(png.Encode(f, s.photo), f.Close(), os.Mkdir(s.path("repository"), 0o777)); err != nil {
+	if err := errors.Join(png.Encode(f, s.photo), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	style, err := export.Open(s.path("starry.safetensors"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,7 +105,7 @@ also after the process was killed. docs/video.md says more.`,
   stylenet stylize --model a.pth --model b.pth photo.jpg --sheet board.jpg --max-size 800
   stylenet stylize --model a.pth portrait.jpg -o out.png --mask sky.png --feather 20 --keep-colors
   curl -s https://example.com/photo.jpg | stylenet stylize --model a.pth - -o - --format jpeg > painted.jpg`,
-		Args: args(cobra.MinimumNArgs(1)),
+		Args: args(1, math.MaxInt),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "mp4", "mov", "mkv", "webm"}, cobra.ShellCompDirectiveFilterFileExt

@@ -11,7 +11,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -418,7 +417,7 @@ func (r *stylizeRun) write(t *stylizeTask) error {
 		}
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(t.output), 0o777); err != nil {
+	if err := makeFolder(t.output); err != nil {
 		return err
 	}
 	if err := t.canvas.Save(t.output, save); err != nil {

@@ -148,6 +148,9 @@ func (b *moodBoard) save(brushes []brush) error {
 	if err != nil {
 		return err
 	}
+	if err := makeFolder(b.path); err != nil {
+		return err
+	}
 	return images.Save(b.path, sheet, images.SaveOptions{Quality: b.quality})
 }
 

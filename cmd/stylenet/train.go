@@ -36,7 +36,7 @@ way, and resumed, ends with the same weights as one that never stopped.`,
 		Example: `  stylenet train johnson --set data.dir=photos --set style.image=starry.jpg
   stylenet train my.yaml --out runs/starry --set train.steps=2000
   stylenet train --resume runs/starry`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var names []string

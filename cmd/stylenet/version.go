@@ -55,7 +55,7 @@ func newVersionCmd() *cobra.Command {
 		Long:  "Print the version, the Go that built it, and the best backend of the build, which --device auto means where it works.",
 		Example: `  stylenet version
   stylenet version --json | jq -r .version`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	cmd.Flags().BoolVar(&o.json, "json", false, "print it as JSON")

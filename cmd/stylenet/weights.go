@@ -50,7 +50,7 @@ does, and the file is checked against it. A download that breaks off goes on
 where it stopped when the command is run again.`,
 		Example: `  stylenet weights fetch
   stylenet weights fetch -o vgg19.safetensors`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	cmd.Flags().StringVar(&o.url, "url", vgg.TorchvisionURL, "file to download")
@@ -105,7 +105,7 @@ weights. Elsewhere --convention says it:
   torchvision  RGB 0-1 minus .485, .456, .406, divided by .229, .224, .225`,
 		Example: `  stylenet weights import vgg19-dcbb9e9d.pth
   stylenet weights import my-vgg19.safetensors --convention torchvision`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	cmd.Flags().StringVar(&o.convention, "convention", vgg.Auto, "what input the weights expect: auto, caffe, caffe-bgr or torchvision")
@@ -139,7 +139,7 @@ func newWeightsCheckCmd() *cobra.Command {
 it is the one that training would use.`,
 		Example: `  stylenet weights check
   stylenet weights check vgg19.safetensors --json | jq .convention`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return o.run(cmd, args[0])
