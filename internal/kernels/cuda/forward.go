@@ -136,7 +136,7 @@ func (d *Device) WindowPool(dst, src kernels.Array, w kernels.Window) (kernels.K
 	case whole:
 		lines := d.lay(kernels.Shape{N: s.N, C: s.C, H: s.H, W: 1}, false)
 		first, second := d.windows(lines, i, w), d.windows(o, lines, w)
-		first.height, second.width = 1, 1
+		first.height, first.stride, second.width = 1, 1, 1
 		p.scratch(lines.bytes(), &first.dst, &second.src)
 		launch(p, "window", o.elem, first.d.grid(), first)
 		launch(p, "window", o.elem, second.d.grid(), second)

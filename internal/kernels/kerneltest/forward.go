@@ -200,6 +200,7 @@ func windowPools(s kernels.Shape) []call {
 		{Height: 1, Width: 4, Stride: 3, Pad: kernels.Padding{Left: 3, Right: 1}},
 		{Height: 5, Width: 2, Stride: 2, Pad: kernels.Padding{Top: 4, Bottom: 4, Left: 1}},
 		{Height: s.H, Width: s.W, Stride: 1},
+		{Height: s.H, Width: s.W, Stride: 2},
 	} {
 		if s.H+w.Pad.Top+w.Pad.Bottom < w.Height || s.W+w.Pad.Left+w.Pad.Right < w.Width {
 			continue
