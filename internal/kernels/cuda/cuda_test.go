@@ -5,6 +5,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -112,7 +113,7 @@ func TestLayout(t *testing.T) {
 		d, _ := open(t, Options{Precision: precision})
 		b := bench{t, d}
 		for _, channels := range []int{3, 5, 20} {
-			s := kernels.Shape{N: 2, C: channels, H: 5, W: 6}
+			s := kernels.Shape{N: 2, C: channels, H: 5, W: 7}
 			x, g := b.array(s, false), b.array(s, false)
 			if want := map[bool]element{false: bfloat16Element}[precision == kernels.Float32 || channels <= kernels.PlainChannels]; x.elem != want {
 				t.Errorf("%s: %d channels are of element %d, not %d", precision, channels, x.elem, want)
@@ -155,6 +156,10 @@ func TestLayout(t *testing.T) {
 			mean1 := all
 			mean1.Kind = kernels.AvgPool
 			big, little, frame := b.array(large, false), b.array(small, false), b.array(bordered, false)
+			arrays := []*array{x, g, gamma, beta, mean, invstd, dgamma, dbeta, w, loss, gram, one, flow, big, little, frame}
+			for _, a := range arrays {
+				b.fence(a)
+			}
 			for name, c := range map[string]struct {
 				shape kernels.Shape
 				bind  func(y kernels.Array) (kernels.Kernel, error)
@@ -208,7 +213,13 @@ func TestLayout(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				b.fence(y)
 				b.run(c.bind(y))
+				for _, a := range append(arrays, y) {
+					if !b.fenced(a) {
+						t.Errorf("%s %v: %s writes behind an array of shape %v", precision, s, name, a.shape)
+					}
+				}
 				for i, v := range b.raw(y) {
 					if v != v || i%wide >= s.C && v != 0 {
 						t.Errorf("%s %v: %s leaves %g in channel %d", precision, s, name, v, i%wide)
@@ -220,6 +231,99 @@ func TestLayout(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// behind is the memory of an array's block that lies behind the array.
+func behind(a *array) []byte {
+	return unsafe.Slice((*byte)(address(a.data+ptr(a.bytes()))), a.block.bytes-a.bytes())
+}
+
+const fence = 0xa5
+
+// fence fills what lies behind an array, and fenced says whether it still does.
+func (b bench) fence(a *array) {
+	b.Helper()
+	if len(behind(a)) == 0 {
+		b.Fatalf("nothing lies behind an array of shape %v", a.shape)
+	}
+	for i := range behind(a) {
+		behind(a)[i] = fence
+	}
+}
+
+func (b bench) fenced(a *array) bool {
+	return !slices.ContainsFunc(behind(a), func(v byte) bool { return v != fence })
+}
+
+// What no processor but a GPU would mind is an error here, too.
+func TestMistakes(t *testing.T) {
+	d, drv := open(t, Options{})
+	defer d.Close()
+	out, err := drv.alloc(4 * (blockThreads + 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drv.free(out)
+	args := struct {
+		out     ptr
+		mistake int32
+	}{out: out}
+	launch := func(kernel string) error {
+		drv.launch(kernel, 2, unsafe.Pointer(&args), int(unsafe.Sizeof(args)))
+		return drv.sync()
+	}
+	for i, want := range []string{
+		"",
+		"without a barrier between them",
+		"without a barrier between them",
+		"without a barrier between them",
+		"], which its block has not written",
+		"writes cells[256], which is outside of it",
+		"reads cells[-1], which is outside of it",
+		"a barrier that not all threads reach",
+	} {
+		args.mistake = int32(i)
+		for range 3 { // in all orders of threads
+			if err := launch("wrong_f32"); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("mistake %d is %v, not %q", i, err, want)
+			}
+		}
+	}
+
+	results := unsafe.Slice((*float32)(address(out)), blockThreads+1)
+	seen := map[string]bool{}
+	for range 3 {
+		results[blockThreads] = 0
+		if err := launch("turns_f32"); err != nil {
+			t.Fatal(err)
+		}
+		seen[fmt.Sprint(results)] = true
+		if slices.Sort(results); results[0] != 1 && results[0] != blockThreads+1 {
+			t.Errorf("the first of all turns is %g", results[0])
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("threads run in %d orders in 3 launches", len(seen))
+	}
+
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	fault := func() (err any) {
+		defer func() { err = recover() }()
+		t.Errorf("%d is read behind memory", *(*byte)(address(out + ptr(align(4*(blockThreads+1), alignment)))))
+		return nil
+	}
+	if err := fault(); err == nil || !strings.Contains(fmt.Sprint(err), "fault") && !strings.Contains(fmt.Sprint(err), "invalid memory") {
+		t.Errorf("memory ends with %v", err)
+	}
+	before, err := drv.alloc(256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	*(*byte)(address(before - 1)) = 1
+	drv.free(before)
+	if err := drv.sync(); err == nil || !strings.Contains(err.Error(), "before 256 bytes of memory") {
+		t.Errorf("a byte was written before memory: %v", err)
 	}
 }
 

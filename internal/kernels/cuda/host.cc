@@ -4,11 +4,15 @@
 #include "host.h"
 
 #include <csetjmp>
+#include <cstdarg>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <sys/mman.h>
 #include <ucontext.h>
+#include <unistd.h>
 #include <vector>
 
 #include "host_calls.h"
@@ -22,8 +26,53 @@ host_kernel::host_kernel(const char *name, size_t bytes, void (*run)(const void 
 
 int host_thread, host_block, host_blocks;
 
+/* What C++ leaves undefined ends the program: numbers that overflow, and addresses
+   that are no multiples of what is read, which a GPU refuses. */
+extern "C" const char *__ubsan_default_options() { return "halt_on_error=1"; }
+
 namespace device { /* some kernels have names of the C library's functions */
 #include "kernels.cu"
+
+/* Kernels that are wrong, for the test that this is seen. */
+struct wrong_args {
+    float *out; /* THREADS elements, and one */
+    int mistake;
+};
+static void wrong(const wrong_args &a) {
+    SHARED(cells, THREADS);
+    SHARED(later, THREADS);
+    const int other = THREAD ^ 1;
+    cells[THREAD] = 0;
+    barrier();
+    switch (a.mistake) {
+    case 0: /* none */
+        cells[THREAD] = THREAD;
+        barrier();
+        a.out[THREAD] = cells[other];
+        break;
+    case 1: cells[THREAD] = THREAD, a.out[THREAD] = cells[other]; break;
+    case 2:
+        cells[THREAD] = THREAD;
+        barrier();
+        cells[other] = cells[THREAD] + 1;
+        break;
+    case 3: cells[THREAD / 2] = THREAD; break;
+    case 4:
+        if (BLOCK == 0) later[THREAD] = THREAD;
+        barrier();
+        a.out[THREAD] = later[THREAD];
+        break;
+    case 5: cells[THREAD + 1] = THREAD; break;
+    case 6: a.out[THREAD] = cells[THREAD - 1]; break;
+    case 7:
+        if (THREAD % 2) barrier();
+        break;
+    }
+}
+KERNEL(wrong_f32, wrong_args, wrong(a))
+/* In which turn each thread was. */
+static void turns(const wrong_args &a) { a.out[THREAD] = ++a.out[THREADS]; }
+KERNEL(turns_f32, wrong_args, turns(a))
 }
 
 /* ---- threads ---- */
@@ -48,6 +97,37 @@ std::mutex running; /* the state above and shared memory are one launch's at a t
 const host_kernel *kernel;
 const void *parameter;
 bool met; /* a barrier */
+char wrong[256]; /* the first failure of the launch */
+
+void fail(const char *format, ...) {
+    if (*wrong) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(wrong, sizeof wrong, format, arguments);
+    va_end(arguments);
+}
+
+/* Counted over all launches, so that what shared memory remembers of others is
+   old. */
+long launches, phase, block;
+
+/* What runs first, i = 0, second and so on: forward in one launch, backward in the
+   next, shuffled in the one after that. */
+struct order {
+    std::vector<int> of;
+    uint64_t random;
+    explicit order(int n) : of(n), random(launches * 2 + 1) {
+        for (int i = 0; i < n; i++) of[i] = launches % 3 == 1 ? n - 1 - i : i;
+        shuffle();
+    }
+    void shuffle() {
+        if (launches % 3 != 2) return;
+        for (int i = (int)of.size() - 1; i > 0; i--) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            std::swap(of[i], of[(random >> 33) % (i + 1)]);
+        }
+    }
+};
 
 void leave(int state) {
     fiber &f = fibers[host_thread];
@@ -78,6 +158,33 @@ void resume(int i) {
 
 } // namespace
 
+host_shared::host_shared(const char *name, int count) : name(name), count(count), cells(new host_cell[count]()) {}
+
+host_element::operator float() const {
+    if (!cell)
+        fail("thread %d reads %s[%d], which is outside of it", host_thread, name, i);
+    else if (cell->block != block)
+        fail("thread %d reads %s[%d], which its block has not written", host_thread, name, i);
+    else if (cell->written == phase && cell->writer != host_thread)
+        fail("thread %d reads %s[%d] and thread %d writes it, without a barrier between them", host_thread, name, i, cell->writer);
+    if (!cell) return 0;
+    cell->reader = cell->read == phase && cell->reader != host_thread ? -1 : host_thread;
+    cell->read = phase;
+    return cell->value;
+}
+
+float host_element::operator=(float x) {
+    if (!cell)
+        fail("thread %d writes %s[%d], which is outside of it", host_thread, name, i);
+    else if (cell->written == phase && cell->writer != host_thread)
+        fail("threads %d and %d write %s[%d], without a barrier between them", host_thread, cell->writer, name, i);
+    else if (cell->read == phase && cell->reader != host_thread)
+        fail("thread %d writes %s[%d] and another reads it, without a barrier between them", host_thread, name, i);
+    if (!cell) return x;
+    cell->writer = host_thread, cell->written = phase, cell->block = block;
+    return cell->value = x;
+}
+
 void host_barrier() {
     met = true;
     if (!kernel->plain) leave(fiber::WAITS);
@@ -89,29 +196,66 @@ extern "C" const void *host_find(const char *name, long bytes) {
     return nullptr;
 }
 
-extern "C" int host_launch(const void *k, int blocks, const void *p) {
+extern "C" const char *host_launch(const void *k, int blocks, const void *p) {
     std::lock_guard<std::mutex> lock(running);
-    kernel = (const host_kernel *)k, parameter = p, host_blocks = blocks, met = false;
-    bool ok = true;
-    for (host_block = 0; host_block < blocks; host_block++) {
+    kernel = (const host_kernel *)k, parameter = p, host_blocks = blocks, met = false, *wrong = 0;
+    launches++;
+    order turns(threads), grid(blocks);
+    for (int b : grid.of) {
+        host_block = b, block++;
         if (kernel->plain) {
-            for (host_thread = 0; host_thread < threads; host_thread++) kernel->run(p);
+            phase++;
+            for (int i : turns.of) host_thread = i, kernel->run(p);
             continue;
         }
         for (int waiting = threads, done = 0; waiting;) {
-            waiting = 0;
-            for (int i = 0; i < threads; i++) {
+            waiting = 0, phase++;
+            turns.shuffle();
+            for (int i : turns.of) {
                 if (done && fibers[i].state == fiber::DONE) continue;
                 resume(i);
                 waiting += fibers[i].state == fiber::WAITS;
             }
-            ok &= waiting == 0 || waiting == threads - done;
+            if (waiting && waiting != threads - done) fail("a barrier that not all threads reach");
             done = threads - waiting;
         }
     }
-    ok &= !(kernel->plain && met);
+    if (kernel->plain && met) fail("a barrier that it did not have before");
     kernel->plain = !met;
-    return ok;
+    return *wrong ? wrong : nullptr;
+}
+
+/* ---- memory ---- */
+
+namespace {
+
+constexpr int fill = 0xff; /* makes NaN */
+
+/* The pages of a block, without the one behind it, and what of them lies before
+   it. */
+struct pages {
+    size_t page, whole, before;
+    explicit pages(size_t bytes) : page(sysconf(_SC_PAGESIZE)), whole((bytes + page - 1) / page * page), before(whole - bytes) {}
+};
+
+} // namespace
+
+extern "C" void *host_alloc(size_t bytes) {
+    const pages of(bytes);
+    void *p = mmap(nullptr, of.whole + of.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return nullptr;
+    mprotect((char *)p + of.whole, of.page, PROT_NONE);
+    memset(p, fill, of.whole);
+    return (char *)p + of.before;
+}
+
+extern "C" int host_free(void *p, size_t bytes) {
+    const pages of(bytes);
+    const unsigned char *first = (unsigned char *)p - of.before;
+    bool intact = true;
+    for (size_t i = 0; i < of.before; i++) intact &= first[i] == fill;
+    munmap((void *)first, of.whole + of.page);
+    return intact;
 }
 
 /* ---- convolutions and products ---- */

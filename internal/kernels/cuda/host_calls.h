@@ -1,6 +1,7 @@
 //go:build cudahost
 
 /* What host_driver.go calls. */
+#include <stddef.h>
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -8,9 +9,16 @@ extern "C" {
 /* The kernel of that name, or NULL where there is none or its parameter has
    another size. */
 const void *host_find(const char *name, long bytes);
-/* Runs it on blocks of 256 threads, which end without having passed a barrier that
-   others wait at, or 0 is returned. */
-int host_launch(const void *kernel, int blocks, const void *parameter);
+/* Runs it on blocks of 256 threads, forward, backward and shuffled by turns.
+   Returns NULL, or what a GPU's threads would have got wrong: a barrier that not
+   all of a block reach, or what host.h says of shared memory. */
+const char *host_launch(const void *kernel, int blocks, const void *parameter);
+
+/* Memory full of NaN, that ends where a page without access begins, so that what
+   reads or writes behind it ends the program, as it would on a GPU; NULL where
+   there is none. host_free returns 0 where something has written before it. */
+void *host_alloc(size_t bytes);
+int host_free(void *p, size_t bytes);
 
 /* Maps are NHWC and weights KRSC, in float or, with half, in bf16. Sums are float. */
 typedef struct {

@@ -3,7 +3,8 @@
 package cuda
 
 /*
-#cgo CXXFLAGS: -O3 -std=gnu++17 -DSTYLENET_HOST -Wall -Wno-psabi -Wno-unused-function -Wno-unused-variable
+#cgo CXXFLAGS: -O3 -g -std=gnu++17 -DSTYLENET_HOST -Wall -Wno-psabi -Wno-unused-function -Wno-unused-variable -fsanitize=undefined -fsanitize=float-cast-overflow
+#cgo LDFLAGS: -fsanitize=undefined
 #include <stdlib.h>
 #include <string.h>
 #include "host_calls.h"
@@ -27,7 +28,8 @@ var _ string
 
 // hostDriver runs the kernels of kernels.cu on the processor, with plain loops
 // in place of NVIDIA's libraries. Memory that it hands out is full of NaN, so
-// that a result that depends on what nobody wrote is seen.
+// that a result that depends on what nobody wrote is seen, and ends where a page
+// without access begins.
 type hostDriver struct {
 	element element
 	limit   int // bytes that it hands out in all
@@ -50,11 +52,10 @@ func (h *hostDriver) alloc(bytes int) (ptr, error) {
 	if bytes > h.limit-h.held {
 		return 0, &memoryError{bytes, "the limit of the driver for tests is reached"}
 	}
-	p := C.aligned_alloc(256, C.size_t(bytes+255)/256*256)
+	p := C.host_alloc(C.size_t(align(bytes, alignment)))
 	if p == nil {
 		return 0, &memoryError{bytes, "the processor has none left"}
 	}
-	C.memset(p, 0xff, C.size_t(bytes))
 	h.blocks[ptr(p)] = bytes
 	h.held += bytes
 	return ptr(p), nil
@@ -65,9 +66,11 @@ func (h *hostDriver) free(p ptr) {
 		h.fail(fmt.Errorf("cuda: memory at %#x is freed that was not handed out", uintptr(p)))
 		return
 	}
+	if C.host_free(address(p), C.size_t(align(h.blocks[p], alignment))) == 0 {
+		h.fail(fmt.Errorf("cuda: something was written before %d bytes of memory", h.blocks[p]))
+	}
 	h.held -= h.blocks[p]
 	delete(h.blocks, p)
-	C.free(address(p))
 }
 
 // address is where memory of C lies.
@@ -141,8 +144,8 @@ func (h *hostDriver) launch(kernel string, grid int, args unsafe.Pointer, bytes 
 	words := make([]uint64, (bytes+7)/8)
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), bytes), unsafe.Slice((*byte)(args), bytes))
 	h.do(func() {
-		if C.host_launch(k, C.int(grid), unsafe.Pointer(&words[0])) == 0 {
-			h.fail(fmt.Errorf("cuda: kernel %s has a barrier that not all threads reach", kernel))
+		if wrong := C.host_launch(k, C.int(grid), unsafe.Pointer(&words[0])); wrong != nil {
+			h.fail(fmt.Errorf("cuda: kernel %s: %s", kernel, C.GoString(wrong)))
 		}
 	})
 }

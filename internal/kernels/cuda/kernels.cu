@@ -18,7 +18,7 @@
 #include "host.h"
 #else
 #define __device__ __attribute__((device)) __attribute__((always_inline)) inline
-#define __shared__ __attribute__((shared))
+#define SHARED(name, count) __attribute__((shared)) float name[count]
 #define UNROLL _Pragma("unroll")
 #define UNROLL4 _Pragma("unroll 4")
 #define THREAD ((int)__nvvm_read_ptx_sreg_tid_x())
@@ -179,7 +179,8 @@ template <class F> static __device__ void each(i64 count, F f) {
 
 /* The sum over all threads of a block, in thread 0. */
 static __device__ float block_sum(float x) {
-    __shared__ float of[THREADS], of16[16];
+    SHARED(of, THREADS);
+    SHARED(of16, 16);
     of[THREAD] = x;
     barrier();
     if (THREAD < 16) {
@@ -489,7 +490,9 @@ struct finish_args {
     int relu;
 };
 template <class T> static __device__ void finish(const finish_args &a) {
-    __shared__ float means[8 * THREADS], squares[8 * THREADS], counts[THREADS];
+    SHARED(means, 8 * THREADS);
+    SHARED(squares, 8 * THREADS);
+    SHARED(counts, THREADS);
     const share s = share_of(a.d);
     const bool store = a.bias || a.relu;
     const i64 pixel = (i64)a.d.groups * 8;
@@ -545,8 +548,10 @@ template <class T> static __device__ void finish(const finish_args &a) {
         float total = 0;
         EACH8(j) {
             const int mine = j * THREADS + THREAD, theirs = j * THREADS + other;
+            float centre = means[mine], spread = squares[mine];
             total = counts[THREAD];
-            merge(total, means[mine], squares[mine], counts[other], means[theirs], squares[theirs]);
+            merge(total, centre, spread, counts[other], means[theirs], squares[theirs]);
+            means[mine] = centre, squares[mine] = spread;
         }
         counts[THREAD] = total;
     }
@@ -572,7 +577,9 @@ struct statistics_args {
     float eps;
 };
 static __device__ void statistics(const statistics_args &a) {
-    __shared__ float means[THREADS], squares[THREADS], counts[THREADS];
+    SHARED(means, THREADS);
+    SHARED(squares, THREADS);
+    SHARED(counts, THREADS);
     enum { AHEAD = 4 }; /* parts that are fetched at once */
     const int wide = a.d.groups * 8, n = BLOCK / a.d.groups, row = THREAD / 8, c = BLOCK % a.d.groups * 8 + THREAD % 8;
     const int pixels = a.d.h * a.d.w, parts = a.batch ? a.d.n * a.d.chunks : a.d.chunks;
@@ -626,7 +633,8 @@ static __device__ normed normed_of(const norm_args &a, int n, int c) {
     return f;
 }
 template <class T> static __device__ void norm_sums(const norm_args &a) {
-    __shared__ float sums[8 * THREADS], products[8 * THREADS];
+    SHARED(sums, 8 * THREADS);
+    SHARED(products, 8 * THREADS);
     const share s = share_of(a.d);
     v8 sum = all8(0), product = all8(0);
     if (s.any) {
@@ -687,7 +695,8 @@ struct norm_totals_args {
     int batch;
 };
 static __device__ void norm_totals(const norm_totals_args &a) {
-    __shared__ float sums[THREADS], products[THREADS];
+    SHARED(sums, THREADS);
+    SHARED(products, THREADS);
     const int wide = a.d.groups * 8, row = THREAD / 8, c = BLOCK * 8 + THREAD % 8;
     const int images = a.d.n < ROWS ? a.d.n : ROWS, rows = ROWS / images, r = row % rows; /* images: at a time */
     const float pixels = (float)((i64)a.d.h * a.d.w);
