@@ -379,8 +379,15 @@ func (v *checker) arithmetic(section, precision string, exact bool, threads int,
 	v.device(section+"device", device)
 }
 
-// device checks a name's form alone: whether the build and the machine have the
-// device is package devices' to say.
+// CheckDevice checks the name of a device as the keys device and train.device
+// have it: its form alone, for whether the build and the machine have the device is
+// package devices' to say. The error is a Faults that names key.
+func CheckDevice(key, name string) error {
+	v := checker{at: func(string) (place, bool) { return place{}, true }}
+	v.device(key, name)
+	return v.faults.err()
+}
+
 func (v *checker) device(key, name string) {
 	gpu, ok := strings.CutPrefix(name, "cuda:")
 	if !ok {

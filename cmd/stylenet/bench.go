@@ -1,9 +1,14 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"stylenet/internal/stylize"
 )
 
 func newBenchCmd() *cobra.Command {
@@ -15,6 +20,67 @@ peak_mib among its keys.`,
 		Example: `  stylenet bench stylize --size 1920x1080
   stylenet bench stylize --json | jq .images_per_second`,
 	}, newBenchStylizeCmd(), newBenchTrainCmd(), newBenchDataCmd(), newBenchRooflineCmd(), newBenchScalingCmd(), newBenchFlickerCmd())
+}
+
+// pixels is a flag of a size: SIDE or WIDTHxHEIGHT.
+type pixels struct{ w, h int }
+
+// Set reads the size of a picture with sides of up to 65536 pixels.
+func (p *pixels) Set(s string) (err error) {
+	p.w, p.h, err = parseSize(s)
+	return err
+}
+
+// String gives the size as Set takes it.
+func (p *pixels) String() string {
+	if p.w == p.h {
+		return strconv.Itoa(p.w)
+	}
+	return fmt.Sprintf("%dx%d", p.w, p.h)
+}
+
+// Type is what help calls the value.
+func (p *pixels) Type() string { return "size" }
+
+// fit refuses a size of which so many pictures take more memory than is free.
+func (p *pixels) fit(pictures int) error {
+	const channels, bytes = 3, 4
+	need := int64(pictures) * channels * bytes * int64(p.w) * int64(p.h)
+	if free, known := stylize.FreeMemory(); known && need > free {
+		return fmt.Errorf("--size %s takes %.1f GiB of memory for pictures alone, and %.1f GiB are free: give a smaller one", p, float64(need)/(1<<30), float64(free)/(1<<30))
+	}
+	return nil
+}
+
+// count is a flag of a number of at least 1.
+type count int
+
+// Set reads a whole number of at least 1.
+func (c *count) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return errors.New("give a whole number of at least 1")
+	}
+	*c = count(n)
+	return nil
+}
+
+// String gives the number in digits.
+func (c *count) String() string { return strconv.Itoa(int(*c)) }
+
+// Type is what help calls the value.
+func (c *count) Type() string { return "int" }
+
+// addRuns gives cmd the flag --runs.
+func (c *count) addRuns(cmd *cobra.Command, usual int, usage string) {
+	*c = count(usual)
+	cmd.Flags().Var(c, "runs", usage)
+}
+
+// addBatch gives cmd the flag --batch.
+func (c *count) addBatch(cmd *cobra.Command, usage string) {
+	*c = 4
+	cmd.Flags().Var(c, "batch", usage)
 }
 
 // measurement is what every benchmark reports.

@@ -19,10 +19,10 @@ import (
 type benchDataOptions struct {
 	photoOptions
 	cache    string
-	batch    int
-	runs     int
+	batch    count
+	runs     count
 	training bool
-	steps    int
+	steps    count
 	json     bool
 }
 
@@ -72,18 +72,16 @@ the parity recipe's with a random VGG-19.`,
 	o.flags(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&o.cache, "cache", "", "the cache to read (data.cache)")
-	flags.IntVar(&o.batch, "batch", 4, "photos in a batch (train.batch)")
-	flags.IntVar(&o.runs, "runs", 10, "the number of runs, of 10 batches each")
+	o.batch.addBatch(cmd, "photos in a batch (train.batch)")
+	o.runs.addRuns(cmd, 10, "the number of runs, of 10 batches each")
 	flags.BoolVar(&o.training, "against-training", false, "compare training steps on photos with steps on one batch")
-	flags.IntVar(&o.steps, "steps", 12, "the number of training steps of each kind")
+	o.steps = 12
+	flags.Var(&o.steps, "steps", "the number of training steps of each kind")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
 	return cmd
 }
 
 func (o *benchDataOptions) run(cmd *cobra.Command, args []string) (err error) {
-	if o.runs < 1 || o.steps < 1 || o.batch < 1 {
-		return usagef(cmd, "--runs %d, --steps %d and --batch %d: give 1 or more", o.runs, o.steps, o.batch)
-	}
 	dir, err := os.MkdirTemp("", "stylenet-bench-")
 	if err != nil {
 		return err
@@ -105,7 +103,7 @@ func (o *benchDataOptions) run(cmd *cobra.Command, args []string) (err error) {
 		}
 		bytes = p.Bytes / int64(p.Usable)
 	}
-	bar := newProgress(cmd, o.runs, "measuring")
+	bar := newProgress(cmd, int(o.runs), "measuring")
 	r, err := o.load(cmd.Context(), opts, bytes, func() { _ = bar.Add(1) }) // a terminal that is gone does not matter
 	if err != nil {
 		return err
@@ -140,25 +138,20 @@ func (o *benchDataOptions) recipe(cmd *cobra.Command, args []string, scenes demo
 		return nil, err
 	}
 	sets = append(sets, onDevice...)
-	if o.cache != "" {
-		sets = append(sets, "data.cache="+o.cache)
-	}
-	if len(args) == 0 || cmd.Flags().Changed("batch") {
-		sets = append(sets, fmt.Sprintf("train.batch=%d", o.batch))
-	}
 	cfg, err := o.config(cmd, args, sets...)
 	if cfg != nil || err != nil {
 		return cfg, err
+	}
+	sets = append(sets, "data.dir="+scenes.photos(), "style.image="+scenes.style(), "vgg.random=true", "train.exact=false",
+		fmt.Sprintf("data.size=%d", o.size), fmt.Sprintf("train.batch=%d", o.batch))
+	if cfg, err = configs.LoadPreset("parity", append(sets, o.given(cmd)...)); err != nil {
+		return nil, o.faults(cmd, err)
 	}
 	photos := 0
 	if o.photos == "" {
 		photos = 16
 	}
-	if err := scenes.draw(cmd.Context(), photos, 640, 480); err != nil {
-		return nil, err
-	}
-	sets = append(sets, "data.dir="+scenes.photos(), "style.image="+scenes.style(), "vgg.random=true", "train.exact=false", fmt.Sprintf("data.size=%d", o.size))
-	return configs.LoadPreset("parity", append(sets, o.given(cmd)...))
+	return cfg, scenes.draw(cmd.Context(), photos, 640, 480)
 }
 
 // load measures a loader by itself. bytes is what a photo takes in the cache.
@@ -221,7 +214,7 @@ func (o *benchDataOptions) load(ctx context.Context, opts data.Options, bytes in
 	if used = now - used; !known {
 		used = wall * time.Duration(r.Threads) // all that there was for it
 	}
-	r.ImagesPerSecondCore = float64(o.runs*batches*opts.Batch) / used.Seconds()
+	r.ImagesPerSecondCore = float64(int(o.runs)*batches*opts.Batch) / used.Seconds()
 	r.MBPerSecond = float64(read) / 1e6 / wall.Seconds()
 	return r, nil
 }
@@ -229,7 +222,7 @@ func (o *benchDataOptions) load(ctx context.Context, opts data.Options, bytes in
 // train measures training with and without data.
 func (o *benchDataOptions) train(cmd *cobra.Command, cfg *configs.Config, dir string) (_ *againstTraining, err error) {
 	const block = 3 // steps, more than are made ahead
-	pairs := (o.steps + block - 1) / block
+	pairs := (int(o.steps) + block - 1) / block
 	turns := &turns{steps: block}
 	// The last step ends the last block, and is followed by a checkpoint.
 	cfg.Train.Epochs, cfg.Train.Steps = 0, turnsWarmUp+2*block*pairs+1

@@ -28,7 +28,7 @@ import (
 type benchFlickerOptions struct {
 	models       []string
 	back, object string
-	size         string
+	size         pixels
 	frames       int
 	noise        float64
 	strength     float32
@@ -84,7 +84,8 @@ default layers and weights has them. The first row is the baseline.`,
 	flags.StringArrayVarP(&o.models, "model", "m", nil, "a model `file` or run; may be repeated (required)")
 	flags.StringVar(&o.back, "back", "", "the photo of the background; at least 2.6 times the clip's size is sharp (default: a drawn scene)")
 	flags.StringVar(&o.object, "object", "", "the photo of the object (default: a drawn scene)")
-	flags.StringVar(&o.size, "size", "256x168", "the clip in pixels: SIDE or WIDTHxHEIGHT")
+	o.size = pixels{256, 168}
+	flags.Var(&o.size, "size", "the clip in pixels: SIDE or WIDTHxHEIGHT")
 	flags.IntVar(&o.frames, "frames", 16, "how many frames to paint")
 	flags.Float64Var(&o.noise, "noise", 0, "standard deviation of noise on the frames, of values from 0 to 255")
 	flags.Float32Var(&o.strength, "stabilize", stabilize.DefaultStrength, "the strength of stylize --stabilize")
@@ -101,12 +102,10 @@ default layers and weights has them. The first row is the baseline.`,
 }
 
 func (o *benchFlickerOptions) run(cmd *cobra.Command) (err error) {
-	w, h, err := parseSize(o.size)
+	w, h := o.size.w, o.size.h
 	switch {
-	case err != nil:
-		return usagef(cmd, "--size %q: %w", o.size, err)
 	case min(w, h) < flow.Least:
-		return usagef(cmd, "--size %s: motion is measured in frames of at least %d×%[3]d pixels", o.size, flow.Least, flow.Least)
+		return usagef(cmd, "--size %s: motion is measured in frames of at least %d×%[2]d pixels", &o.size, flow.Least)
 	case len(o.models) == 0:
 		return usagef(cmd, "name a model with --model")
 	case o.frames < 2 || o.styleSize < 32:
@@ -119,6 +118,9 @@ func (o *benchFlickerOptions) run(cmd *cobra.Command) (err error) {
 		return usagef(cmd, "--vgg and --random-vgg exclude each other")
 	}
 	if err := o.check(cmd); err != nil {
+		return err
+	}
+	if err := o.size.fit(8); err != nil { // frames, results, and the motion between them
 		return err
 	}
 	var models []*export.Model

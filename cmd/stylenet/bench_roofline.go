@@ -19,9 +19,9 @@ import (
 
 type benchRooflineOptions struct {
 	model string
-	size  string
-	batch int
-	runs  int
+	size  pixels
+	batch count
+	runs  count
 	all   bool
 	json  bool
 	arithmetic
@@ -76,9 +76,10 @@ the ceilings allow by the time that was taken.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.model, "model", "m", "", "the model file or run to stylize with (default: the paper's network)")
-	flags.StringVar(&o.size, "size", "256", "the picture or the crops in pixels: SIDE or WIDTHxHEIGHT")
-	flags.IntVar(&o.batch, "batch", 4, "photos in a training step")
-	flags.IntVar(&o.runs, "runs", 5, "the number of runs, the fastest of which counts")
+	o.size = pixels{256, 256}
+	flags.Var(&o.size, "size", "the picture or the crops in pixels: SIDE or WIDTHxHEIGHT")
+	o.batch.addBatch(cmd, "photos in a training step")
+	o.runs.addRuns(cmd, 5, "the number of runs, the fastest of which counts")
 	flags.BoolVar(&o.all, "all", false, "list stages below 1% of the time, too")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
 	o.addFlags(cmd)
@@ -87,27 +88,21 @@ the ceilings allow by the time that was taken.`,
 }
 
 func (o *benchRooflineOptions) run(cmd *cobra.Command, work string) error {
-	w, h, err := parseSize(o.size)
-	if err != nil {
-		return usagef(cmd, "--size %q: %w", o.size, err)
-	}
-	if o.runs < 1 || o.batch < 1 {
-		return usagef(cmd, "--runs %d and --batch %d: give 1 or more", o.runs, o.batch)
-	}
 	if err := o.check(cmd); err != nil {
 		return err
 	}
 	var r *rooflineReport
+	var err error
 	if work == "train" {
-		if w != h {
-			return usagef(cmd, "--size %s: crops are squares", o.size)
+		if o.size.w != o.size.h {
+			return usagef(cmd, "--size %s: crops are squares", &o.size)
 		}
 		if o.model != "" {
 			return usagef(cmd, "--model is for stylize: training measures the parity recipe's network")
 		}
-		r, err = o.train(cmd, w)
+		r, err = o.train(cmd)
 	} else {
-		r, err = o.stylize(cmd, w, h)
+		r, err = o.stylize(cmd)
 	}
 	if err != nil {
 		return err
@@ -118,7 +113,7 @@ func (o *benchRooflineOptions) run(cmd *cobra.Command, work string) error {
 	return r.print(cmd.OutOrStdout(), o.all)
 }
 
-func (o *benchRooflineOptions) stylize(cmd *cobra.Command, w, h int) (_ *rooflineReport, err error) {
+func (o *benchRooflineOptions) stylize(cmd *cobra.Command) (_ *rooflineReport, err error) {
 	m, err := (&benchStylizeOptions{model: o.model}).load(cmd)
 	if err != nil {
 		return nil, err
@@ -129,26 +124,28 @@ func (o *benchRooflineOptions) stylize(cmd *cobra.Command, w, h int) (_ *rooflin
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	measured := profile.Wrap(dev)
-	bar := newProgress(cmd, o.runs+1, "measuring")
-	err = stylizeNoise(cmd.Context(), measured, m, w, h, o.runs+1, func(int, float64) { _ = bar.Add(1) }) // a terminal that is gone does not matter
+	runs := int(o.runs) + 1
+	bar := newProgress(cmd, runs, "measuring")
+	err = stylizeNoise(cmd.Context(), measured, m, o.size, runs, func(int, float64) { _ = bar.Add(1) }) // a terminal that is gone does not matter
 	if err != nil {
 		return nil, err
 	}
-	return newRoofline(fmt.Sprintf("stylize %d×%d", w, h), measured)
+	return newRoofline(fmt.Sprintf("stylize %d×%d", o.size.w, o.size.h), measured)
 }
 
-func (o *benchRooflineOptions) train(cmd *cobra.Command, size int) (_ *rooflineReport, err error) {
+func (o *benchRooflineOptions) train(cmd *cobra.Command) (_ *rooflineReport, err error) {
 	dir, err := os.MkdirTemp("", "stylenet-bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cfg, err := (&benchTrainOptions{size: size, batch: o.batch, arithmetic: o.arithmetic}).config(cmd, dir, o.runs+1)
+	runs := int(o.runs) + 1
+	cfg, err := (&benchTrainOptions{size: o.size.w, batch: o.batch, arithmetic: o.arithmetic}).config(cmd, dir, runs)
 	if err != nil {
 		return nil, err
 	}
 	var measured *profile.Device
-	bar := newProgress(cmd, o.runs+1, "measuring")
+	bar := newProgress(cmd, runs, "measuring")
 	run, err := train.New(cmd.Context(), cfg, filepath.Join(dir, "run"), train.Options{
 		Observe: func(train.Metrics) { _ = bar.Add(1) }, // a terminal that is gone does not matter
 		Device: func(dev kernels.Device) kernels.Device {
@@ -164,7 +161,7 @@ func (o *benchRooflineOptions) train(cmd *cobra.Command, size int) (_ *rooflineR
 	if err := run.Train(cmd.Context()); err != nil {
 		return nil, err
 	}
-	return newRoofline(fmt.Sprintf("train, batch %d, %d²", o.batch, size), measured)
+	return newRoofline(fmt.Sprintf("train, batch %d, %d²", o.batch, o.size.w), measured)
 }
 
 // newRoofline measures the ceilings and puts the stages below them, the

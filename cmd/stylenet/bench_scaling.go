@@ -20,6 +20,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
 
+	"stylenet/configs"
 	"stylenet/internal/atomicfile"
 	"stylenet/internal/kernels"
 	"stylenet/train"
@@ -29,7 +30,8 @@ type benchScalingOptions struct {
 	out                              string
 	only                             []string
 	sides, batches, threads, channel []int
-	side, crop, runs                 int
+	side, crop                       int
+	runs                             count
 	json                             bool
 }
 
@@ -76,7 +78,7 @@ Takes about a minute on 2 cores.`,
 	flags.IntSliceVar(&o.channel, "channels", []int{8, 16, 32, 48, 64}, "channels of the network's first layer; the others follow")
 	flags.IntVar(&o.side, "side", 512, "the side of the picture where threads and channels vary")
 	flags.IntVar(&o.crop, "crop", 128, "the side of the crops where the batch varies")
-	flags.IntVar(&o.runs, "runs", 3, "the number of runs, the fastest of which counts")
+	o.runs.addRuns(cmd, 3, "the number of runs, the fastest of which counts")
 	flags.BoolVar(&o.json, "json", false, "print the measurements as JSON")
 	completeFiles(cmd, "output", "png")
 	complete(cmd, "only", scalingPanels...)
@@ -107,12 +109,27 @@ func (o *benchScalingOptions) check(cmd *cobra.Command) error {
 			return usagef(cmd, "--only %q: there are %s", name, strings.Join(scalingPanels, ", "))
 		}
 	}
-	for _, numbers := range [][]int{o.sides, o.batches, o.threads, o.channel, {o.side, o.crop, o.runs}} {
-		if len(numbers) == 0 || slices.Min(numbers) < 1 {
-			return usagef(cmd, "numbers are 1 or more, got %v", numbers)
+	if !strings.EqualFold(filepath.Ext(o.out), ".png") {
+		return usagef(cmd, "%s: plots are written as PNG: give a name that ends in .png", o.out)
+	}
+	const mostChannels = 1024 // the layers behind the first one have up to 4 times as many
+	for _, f := range []struct {
+		flag    string
+		numbers []int
+		most    int
+	}{
+		{"sides", o.sides, maxPixels}, {"side", []int{o.side}, maxPixels}, {"thread-counts", o.threads, configs.MaxThreads},
+		{"channels", o.channel, mostChannels}, {"batches", o.batches, math.MaxInt},
+	} {
+		if len(f.numbers) == 0 {
+			return usagef(cmd, "--%s names nothing: give 1 or more", f.flag)
+		}
+		if slices.Min(f.numbers) < 1 || slices.Max(f.numbers) > f.most {
+			return usagef(cmd, "--%s %v: give 1 to %d", f.flag, f.numbers, f.most)
 		}
 	}
-	return nil
+	_, err := (&benchTrainOptions{size: o.crop, batch: count(slices.Max(o.batches))}).settings(cmd, demoFolder{}, 1, map[string]string{"data.size": "crop", "train.batch": "batches"})
+	return err
 }
 
 func (o *benchScalingOptions) run(cmd *cobra.Command) error {
@@ -235,7 +252,7 @@ func (o *benchScalingOptions) picture(cmd *cobra.Command, a arithmetic, channels
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	err = stylizeNoise(cmd.Context(), dev, m, side, side, o.runs+1, func(run int, took float64) {
+	err = stylizeNoise(cmd.Context(), dev, m, pixels{side, side}, int(o.runs)+1, func(run int, took float64) {
 		if run == 1 || took < seconds {
 			seconds = took
 		}
@@ -266,7 +283,7 @@ func (o *benchScalingOptions) step(cmd *cobra.Command, a arithmetic, batch int) 
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cfg, err := (&benchTrainOptions{size: o.crop, batch: batch, arithmetic: a}).config(cmd, dir, o.runs+1)
+	cfg, err := (&benchTrainOptions{size: o.crop, batch: count(batch), arithmetic: a}).config(cmd, dir, int(o.runs)+1)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -313,12 +330,11 @@ func drawPanels(panels []*panel, path string) error {
 			}
 		}
 	}
-	if err := makeFolder(path); err != nil {
-		return err
-	}
-	return atomicfile.Write(path, 0o666, func(w io.Writer) error {
-		_, err := vgimg.PngCanvas{Canvas: img}.WriteTo(w)
-		return err
+	return inFolder(path, func() error {
+		return atomicfile.Write(path, 0o666, func(w io.Writer) error {
+			_, err := vgimg.PngCanvas{Canvas: img}.WriteTo(w)
+			return err
+		})
 	})
 }
 

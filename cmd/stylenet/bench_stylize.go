@@ -20,8 +20,8 @@ import (
 
 type benchStylizeOptions struct {
 	model string
-	size  string
-	runs  int
+	size  pixels
+	runs  count
 	json  bool
 	arithmetic
 }
@@ -51,8 +51,9 @@ network is that of a model, or the paper's with random weights.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.model, "model", "m", "", "the model file or run (default: the paper's network)")
-	flags.StringVar(&o.size, "size", "256", "the picture in pixels: SIDE or WIDTHxHEIGHT")
-	flags.IntVar(&o.runs, "runs", 10, "the number of runs that are counted")
+	o.size = pixels{256, 256}
+	flags.Var(&o.size, "size", "the picture in pixels: SIDE or WIDTHxHEIGHT")
+	o.runs.addRuns(cmd, 10, "the number of runs that are counted")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
 	o.addFlags(cmd)
 	completeFiles(cmd, "model", "safetensors", "pth")
@@ -61,13 +62,6 @@ network is that of a model, or the paper's with random weights.`,
 }
 
 func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
-	w, h, err := parseSize(o.size)
-	if err != nil {
-		return usagef(cmd, "--size %q: %w", o.size, err)
-	}
-	if o.runs < 1 {
-		return usagef(cmd, "--runs %d: give 1 or more", o.runs)
-	}
 	if err := o.check(cmd); err != nil {
 		return err
 	}
@@ -81,8 +75,9 @@ func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	var seconds []float64
-	bar := newProgress(cmd, o.runs+1, "measuring")
-	err = stylizeNoise(cmd.Context(), dev, m, w, h, o.runs+1, func(run int, took float64) {
+	runs := int(o.runs) + 1
+	bar := newProgress(cmd, runs, "measuring")
+	err = stylizeNoise(cmd.Context(), dev, m, o.size, runs, func(run int, took float64) {
 		if run > 0 {
 			seconds = append(seconds, took)
 		}
@@ -92,13 +87,13 @@ func (o *benchStylizeOptions) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	info := dev.Info()
-	r := benchStylizeReport{measurement: measure(seconds, 1), Width: w, Height: h, Architecture: m.Network.String(), Exact: info.Exact, Precision: info.Precision}
+	r := benchStylizeReport{measurement: measure(seconds, 1), Width: o.size.w, Height: o.size.h, Architecture: m.Network.String(), Exact: info.Exact, Precision: info.Precision}
 	r.Device, r.Threads = info.Backend, info.Threads
 	if o.json {
 		return printJSON(cmd, r)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d×%d in %s on %s with %d threads: %.2f images/s, %.4f s each (median of %d), peak %.0f MiB\n",
-		w, h, r.Precision, r.Device, r.Threads, r.ImagesPerSecond, r.Seconds, r.Runs, r.PeakMiB)
+		r.Width, r.Height, r.Precision, r.Device, r.Threads, r.ImagesPerSecond, r.Seconds, r.Runs, r.PeakMiB)
 	return err
 }
 
@@ -129,13 +124,16 @@ func randomModel(architecture string) (*export.Model, error) {
 
 // stylizeNoise stylizes a picture some times and tells the seconds of each run.
 // The first one packs weights, too.
-func stylizeNoise(ctx context.Context, dev kernels.Device, m *export.Model, w, h, runs int, tell func(run int, seconds float64)) (err error) {
+func stylizeNoise(ctx context.Context, dev kernels.Device, m *export.Model, size pixels, runs int, tell func(run int, seconds float64)) (err error) {
+	if err := size.fit(2); err != nil {
+		return err
+	}
 	s, err := stylize.Open(dev, m)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	p, out := noise(w, h), images.New(w, h)
+	p, out := noise(size.w, size.h), images.New(size.w, size.h)
 	for i := range runs {
 		start := time.Now()
 		if err := s.Paint(ctx, p, out, stylize.Options{Strength: 1}); err != nil {
@@ -156,6 +154,9 @@ func noise(w, h int) *images.Picture {
 	return p
 }
 
+// maxPixels bounds the sides of pictures.
+const maxPixels = 1 << 16
+
 // parseSize reads SIDE or WIDTHxHEIGHT.
 func parseSize(s string) (w, h int, err error) {
 	a, b, found := strings.Cut(strings.ToLower(s), "x")
@@ -164,7 +165,7 @@ func parseSize(s string) (w, h int, err error) {
 	}
 	w, errW := strconv.Atoi(a)
 	h, errH := strconv.Atoi(b)
-	if errW != nil || errH != nil || w < 1 || h < 1 || w > 1<<16 || h > 1<<16 {
+	if errW != nil || errH != nil || w < 1 || h < 1 || w > maxPixels || h > maxPixels {
 		return 0, 0, errors.New("give pixels such as 256 or 1920x1080")
 	}
 	return w, h, nil

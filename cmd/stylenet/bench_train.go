@@ -1,19 +1,23 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"stylenet/configs"
+	"stylenet/internal/kernels"
 	"stylenet/train"
 )
 
 type benchTrainOptions struct {
-	size, batch, steps int
-	json               bool
+	size         int
+	batch, steps count
+	json         bool
 	arithmetic
 }
 
@@ -43,8 +47,9 @@ random weights, which cost what trained ones do.`,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.size, "size", 256, "the side of the crops in pixels")
-	flags.IntVar(&o.batch, "batch", 4, "photos in a step")
-	flags.IntVar(&o.steps, "steps", 5, "the number of steps that are counted")
+	o.batch.addBatch(cmd, "photos in a step")
+	o.steps = 5
+	flags.Var(&o.steps, "steps", "the number of steps that are counted")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
 	o.addFlags(cmd)
 	return cmd
@@ -52,9 +57,6 @@ random weights, which cost what trained ones do.`,
 
 func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
 	const warmUp = 2
-	if o.steps < 1 || o.batch < 1 {
-		return usagef(cmd, "--steps %d and --batch %d: give 1 or more", o.steps, o.batch)
-	}
 	if err := o.check(cmd); err != nil {
 		return err
 	}
@@ -63,11 +65,12 @@ func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cfg, err := o.config(cmd, dir, warmUp+o.steps)
+	steps := warmUp + int(o.steps)
+	cfg, err := o.config(cmd, dir, steps)
 	if err != nil {
 		return err
 	}
-	bar := newProgress(cmd, warmUp+o.steps, "measuring")
+	bar := newProgress(cmd, steps, "measuring")
 	var seconds []float64
 	run, err := train.New(cmd.Context(), cfg, dir+"/run", train.Options{Observe: func(m train.Metrics) {
 		if m.Step > warmUp {
@@ -84,7 +87,7 @@ func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
 	}
 	info := run.Info()
 	r := benchTrainReport{
-		measurement: measure(seconds, o.batch), Size: o.size, Batch: o.batch,
+		measurement: measure(seconds, int(o.batch)), Size: o.size, Batch: int(o.batch),
 		Architecture: cfg.Network.Architecture, VGGUpTo: "relu4_3", Exact: info.Device.Exact, Precision: info.Device.Precision,
 	}
 	r.Device, r.Threads = info.Device.Backend, info.Device.Threads
@@ -100,15 +103,23 @@ func (o *benchTrainOptions) run(cmd *cobra.Command) (err error) {
 // them.
 func (o *benchTrainOptions) config(cmd *cobra.Command, dir string, steps int) (*configs.Config, error) {
 	scenes := demoFolder{dir}
-	if err := scenes.draw(cmd.Context(), 2*o.batch, 640, 480); err != nil {
+	cfg, err := o.settings(cmd, scenes, steps, map[string]string{"data.size": "size", "train.batch": "batch", "train.steps": "steps"})
+	if err != nil {
 		return nil, err
 	}
+	return cfg, scenes.draw(cmd.Context(), 2*int(o.batch), 640, 480)
+}
+
+// settings are the recipe that trains with scenes; flags are those of its keys.
+func (o *benchTrainOptions) settings(cmd *cobra.Command, scenes demoFolder, steps int, flags map[string]string) (*configs.Config, error) {
 	sets, err := deviceSets(cmd, "train.")
 	if err != nil {
 		return nil, err
 	}
-	return configs.LoadPreset("parity", append(sets,
-		"data.dir="+scenes.photos(), "style.image="+scenes.style(), "vgg.random=true", "train.checkpoint_every=0", "train.preview_every=0",
+	sets = append(sets, "data.dir="+scenes.photos(), "style.image="+scenes.style(), "vgg.random=true", "train.checkpoint_every=0", "train.preview_every=0",
 		fmt.Sprintf("data.size=%d", o.size), fmt.Sprintf("train.batch=%d", o.batch), fmt.Sprintf("train.steps=%d", steps), fmt.Sprintf("train.exact=%t", o.exact),
-		"train.precision="+o.precision))
+		"train.precision="+cmp.Or(o.precision, kernels.Float32))
+	maps.Copy(flags, deviceFlags())
+	cfg, err := configs.LoadPreset("parity", sets)
+	return cfg, flagFaults(cmd, err, nil, flagsOf(flags))
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"stylenet/internal/model"
@@ -54,4 +56,13 @@ func convention(cmd *cobra.Command) (string, error) {
 		return "", usagef(cmd, "--%w", err)
 	}
 	return flag.Value.String(), nil
+}
+
+// conventionFault makes it wrong usage to ask for a convention of a file that says
+// its own.
+func conventionFault(cmd *cobra.Command, err error) error {
+	if errors.Is(err, model.ErrConvention) {
+		return usagef(cmd, "%w", err)
+	}
+	return err
 }

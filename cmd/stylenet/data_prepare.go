@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -42,14 +43,29 @@ func (o *photoOptions) config(cmd *cobra.Command, args []string, more ...string)
 		}
 		return nil, nil
 	}
-	return configs.Load(args[0], append(append(o.sets, o.given(cmd)...), more...))
+	cfg, err := configs.Load(args[0], slices.Concat(o.sets, o.given(cmd), more))
+	return cfg, o.faults(cmd, err)
+}
+
+// photoFlags are the flags that are keys of a configuration.
+func photoFlags() [][2]string {
+	return [][2]string{{"photos", "data.dir"}, {"size", "data.size"}, {"scale-max", "data.scale_max"}, {"cache", "data.cache"}, {"batch", "train.batch"}}
+}
+
+// faults names flags in place of their keys.
+func (o *photoOptions) faults(cmd *cobra.Command, err error) error {
+	flags := deviceFlags()
+	for _, f := range photoFlags() {
+		flags[f[1]] = f[0]
+	}
+	return flagFaults(cmd, err, o.sets, flagsOf(flags))
 }
 
 // given are the flags that a person has set, as settings of a configuration.
 func (o *photoOptions) given(cmd *cobra.Command) []string {
 	var sets []string
-	for _, f := range [][2]string{{"photos", "data.dir"}, {"size", "data.size"}, {"scale-max", "data.scale_max"}} {
-		if cmd.Flags().Changed(f[0]) {
+	for _, f := range photoFlags() {
+		if cmd.Flags().Changed(f[0]) { // not all commands have each
 			sets = append(sets, f[1]+"="+cmd.Flag(f[0]).Value.String())
 		}
 	}

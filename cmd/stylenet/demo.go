@@ -62,8 +62,11 @@ random one, which carries style less well. A demo that was stopped goes on.`,
 const demoPhotos = 90
 
 func (o *demoOptions) run(cmd *cobra.Command) error {
-	if o.size < 32 || o.size > 2048 {
+	switch {
+	case o.size < 32 || o.size > 2048:
 		return usagef(cmd, "--size must be 32 to 2048, got %d", o.size)
+	case o.steps < 0:
+		return usagef(cmd, "--steps %d: give 1 or more, or 0 for the recipe's", o.steps)
 	}
 	folder := demoFolder{o.out}
 	if err := folder.draw(cmd.Context(), demoPhotos, 256, 256); err != nil {
@@ -90,19 +93,19 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 }
 
 func (o *demoOptions) train(cmd *cobra.Command, folder demoFolder, runDir string) error {
-	if o.steps < 0 {
-		return usagef(cmd, "--steps %d: give 1 or more, or 0 for the recipe's", o.steps)
-	}
 	sets, err := deviceSets(cmd, "train.")
 	if err != nil {
 		return err
 	}
+	flags := deviceFlags()
+	flags["train.steps"] = "steps"
 	if o.steps > 0 {
 		sets = append(sets, fmt.Sprintf("train.steps=%d", o.steps))
 	}
 	if _, err := os.Stat(filepath.Join(runDir, "config.yaml")); err == nil {
 		return runTraining(cmd, false, func(to train.Options) (*train.Run, error) {
-			return train.Resume(cmd.Context(), runDir, sets, to)
+			r, err := train.Resume(cmd.Context(), runDir, sets, to)
+			return r, flagFaults(cmd, err, nil, flagsOf(flags))
 		})
 	}
 	sets = append(sets, "data.dir="+folder.photos(), "style.image="+folder.style())
@@ -114,7 +117,7 @@ func (o *demoOptions) train(cmd *cobra.Command, folder demoFolder, runDir string
 	}
 	cfg, err := configs.LoadPreset("demo", sets)
 	if err != nil {
-		return err
+		return flagFaults(cmd, err, nil, flagsOf(flags))
 	}
 	return runTraining(cmd, false, func(to train.Options) (*train.Run, error) {
 		return train.New(cmd.Context(), cfg, runDir, to)

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"stylenet/configs"
 	"stylenet/internal/stylize"
 )
 
@@ -62,6 +64,40 @@ func complain(w io.Writer, err error) {
 	fmt.Fprintf(w, "error: %s\n", strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted"))
 	if hint := hintOf(err); hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", hint)
+	}
+}
+
+// flagFaults makes a configuration's faults those of the flags that set its keys:
+// flagOf knows them, and sets are the values of --set. What is wrong with the
+// command line alone is wrong usage.
+func flagFaults(cmd *cobra.Command, err error, sets []string, flagOf func(key string) (flag string, ok bool)) error {
+	var faults configs.Faults
+	if !errors.As(err, &faults) {
+		return err
+	}
+	usage := true
+	for i, f := range faults {
+		flag, ok := flagOf(f.Key)
+		switch {
+		case f.File != "" && f.File != "--set":
+			usage = false
+		case slices.Contains(sets, f.Key): // it has no value
+		case ok && (f.File == "" || cmd.Flags().Changed(flag)):
+			_, layer, _ := strings.Cut(f.Key, ".layers.")
+			faults[i].File, faults[i].Key = "", strings.TrimSpace("--"+flag+" "+layer)
+		}
+	}
+	if usage {
+		return usagef(cmd, "%w", faults)
+	}
+	return faults
+}
+
+// flagsOf makes a table of the flags of keys what flagFaults takes.
+func flagsOf(flags map[string]string) func(key string) (string, bool) {
+	return func(key string) (string, bool) {
+		flag, ok := flags[key]
+		return flag, ok
 	}
 }
 

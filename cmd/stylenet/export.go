@@ -19,6 +19,7 @@ import (
 	"stylenet/internal/checkpoint"
 	"stylenet/internal/images"
 	"stylenet/internal/stylize/batch"
+	"stylenet/train"
 )
 
 // exportFormat is what a model can be written as, or cannot.
@@ -199,17 +200,24 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.suits(cmd, source, m); err != nil {
+		return err
+	}
 	if len(o.style.styles) > 0 {
-		if m, err = o.style.fix(cmd, source, m); err != nil {
+		if m, err = o.style.fix(cmd, m); err != nil {
 			return err
 		}
 		m.StyleName = strings.Join(brushNames(o.style.styles), " + ")
 	}
 	holdsMany := format.name == "safetensors" || format.name == "onnx" && o.dtype != export.Int8
 	if len(o.mixing.mixes) > 0 || len(m.Styles()) == 1 || !holdsMany {
-		if m, err = o.mixing.mix(m, source); err != nil {
+		mixed, err := o.mixing.mix(m, source)
+		if err != nil && len(o.mixing.mixes) > 0 {
+			return usagef(cmd, "--style-mix: %w", err)
+		} else if err != nil {
 			return err
 		}
+		m = mixed
 	}
 	o.describe(m)
 	var ranges *export.Ranges
@@ -218,11 +226,11 @@ func (o *exportOptions) run(cmd *cobra.Command, source string) error {
 			return err
 		}
 	}
-	if err := makeFolder(o.output); err != nil {
+	var written string
+	if err := inFolder(o.output, func() (err error) {
+		written, err = format.write(o, m, ranges)
 		return err
-	}
-	written, err := format.write(o, m, ranges)
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	if format.name == "pytorch" {
@@ -279,6 +287,8 @@ func (o *exportOptions) check(cmd *cobra.Command) (exportFormat, error) {
 		return format, usagef(cmd, "--part %q: give %s or %s", o.part, export.Encoder, export.Decoder)
 	case o.part != "" && len(o.style.styles) > 0:
 		return format, usagef(cmd, "--part and --style exclude each other: a part has no style")
+	case o.part != "" && (o.imageIO == export.Uint8NHWC || o.size != "" || o.dtype == export.Int8):
+		return format, usagef(cmd, "--part: a part is written for %s of any size, as %s or %s", export.FloatNCHW, export.F32, export.F16)
 	case o.imageIO != "" && o.imageIO != export.FloatNCHW && o.imageIO != export.Uint8NHWC:
 		return format, usagef(cmd, "--image-io %q: give %s or %s", o.imageIO, export.FloatNCHW, export.Uint8NHWC)
 	case o.maxBatch < 1:
@@ -289,6 +299,24 @@ func (o *exportOptions) check(cmd *cobra.Command) (exportFormat, error) {
 		}
 	}
 	return format, o.style.check(cmd)
+}
+
+// suits refuses flags that are for models of another kind.
+func (o *exportOptions) suits(cmd *cobra.Command, source string, m *export.Model) error {
+	_, anyStyle := m.AnyStyle()
+	switch {
+	case len(o.style.styles) > 0 && !anyStyle:
+		return usagef(cmd, "%w", ownStyle(source))
+	case o.part != "" && !anyStyle:
+		return usagef(cmd, "%s has no parts: --part is for a model of kind adain", source)
+	case len(o.mixing.mixes) > 0 && anyStyle:
+		return usagef(cmd, "%w", noMix(source))
+	case len(o.mixing.mixes) > 0 && len(m.Styles()) == 0:
+		return usagef(cmd, "%s has one style: --style-mix is for a model of kind multistyle", source)
+	case o.dtype == export.Int8 && anyStyle && len(o.style.styles) == 0:
+		return usagef(cmd, "--dtype int8: the ranges of %s depend on the style: give it one with --style", source)
+	}
+	return nil
 }
 
 func (o *exportOptions) chooseFormat(cmd *cobra.Command) (exportFormat, error) {
@@ -433,7 +461,8 @@ func loadModel(cmd *cobra.Command, path string) (*export.Model, error) {
 		return nil, err
 	}
 	if export.IsModel(path) {
-		return export.LoadAs(path, asked)
+		m, err := export.LoadAs(path, asked)
+		return m, conventionFault(cmd, err)
 	}
 	if asked != "" {
 		return nil, usagef(cmd, "--convention %s: %s is a run or a checkpoint of stylenet, whose network takes and gives rgb-255", asked, path)
@@ -449,7 +478,8 @@ func loadModel(cmd *cobra.Command, path string) (*export.Model, error) {
 }
 
 // keepSource refuses an output that is what a command reads, or lies in the
-// folder that it reads.
+// folder that it reads. In that of a run there is room for files that are not the
+// run's own.
 func keepSource(source, output string) error {
 	if sameFile(source, output) {
 		return fmt.Errorf("%s is the input, which is never overwritten", output)
@@ -465,10 +495,32 @@ func keepSource(source, output string) error {
 	if err != nil {
 		return err
 	}
-	if batch.Inside(dir, path) {
+	run, isRun := runOf(dir)
+	isRun = isRun && !export.IsModel(source)
+	switch rel, err := filepath.Rel(run, path); {
+	case isRun && (err != nil || !filepath.IsLocal(rel)):
+	case isRun:
+		if name, _, _ := strings.Cut(filepath.ToSlash(rel), "/"); train.Owns(name) {
+			return &hinted{fmt.Errorf("%s is the run's own, which is never overwritten or added to", output), "name another file with -o"}
+		}
+	case batch.Inside(dir, path):
 		return &hinted{fmt.Errorf("%s lies in the input %s, which is never overwritten or added to", output, source), "name a file elsewhere with -o"}
 	}
 	return nil
+}
+
+// runOf is the run that a folder is, or is the checkpoints or one checkpoint of.
+func runOf(dir string) (run string, ok bool) {
+	for _, run := range []string{dir, filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
+		at, err := filepath.Rel(run, dir)
+		if err != nil || at != "." && !train.Owns(strings.Split(filepath.ToSlash(at), "/")[0]) {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(run, "checkpoints")); err == nil && info.IsDir() {
+			return run, true
+		}
+	}
+	return "", false
 }
 
 // sameFile tells whether two paths lead to one file that exists.

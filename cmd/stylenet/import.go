@@ -82,16 +82,13 @@ func (o *importOptions) run(cmd *cobra.Command, source string) error {
 	}
 	opened, err := model.ReadAs(source, asked)
 	if err != nil {
-		return err
+		return conventionFault(cmd, err)
 	}
 	m := opened.Model
 	if opened.Kind != model.KindStylenet {
 		m.Origin = origin(source, opened)
 	}
-	if err := makeFolder(o.output); err != nil {
-		return err
-	}
-	if err := export.Safetensors(o.output, m); err != nil {
+	if err := inFolder(o.output, func() error { return export.Safetensors(o.output, m) }); err != nil {
 		return err
 	}
 	info, err := os.Stat(o.output)

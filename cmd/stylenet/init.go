@@ -34,9 +34,17 @@ is never overwritten.`,
 }
 
 func (o *initOptions) run(cmd *cobra.Command) error {
-	if err := makeFolder(o.output); err != nil {
+	if o.output == "" {
+		return usagef(cmd, "no output: name a file with -o")
+	}
+	if err := inFolder(o.output, o.write); err != nil {
 		return err
 	}
+	say(cmd, "wrote %s\nnext: set data.dir and style.image in it, then: stylenet train %s --out runs/first", o.output, o.output)
+	return nil
+}
+
+func (o *initOptions) write() error {
 	// O_EXCL, and not a look beforehand: nothing may come between.
 	f, err := os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, fs.ErrExist) {
@@ -49,6 +57,5 @@ func (o *initOptions) run(cmd *cobra.Command) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(o.output))
 	}
-	say(cmd, "wrote %s\nnext: set data.dir and style.image in it, then: stylenet train %s --out runs/first", o.output, o.output)
 	return nil
 }

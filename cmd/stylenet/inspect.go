@@ -119,7 +119,8 @@ func (o *inspectOptions) open(cmd *cobra.Command, path string) (*model.Opened, e
 	if err != nil {
 		return nil, err
 	}
-	return model.ReadAs(path, asked)
+	opened, err := model.ReadAs(path, asked)
+	return opened, conventionFault(cmd, err)
 }
 
 // describe fills a report with what was opened.

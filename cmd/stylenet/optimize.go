@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stylenet/configs"
+	"stylenet/internal/atomicfile"
 	"stylenet/internal/checkpoint"
 	"stylenet/internal/devices"
 	"stylenet/internal/images"
@@ -150,7 +150,7 @@ func (o *optimizeOptions) run(cmd *cobra.Command) error {
 		return usagef(cmd, "--quality %d is not between 1 and 100", o.quality)
 	}
 	if _, err := images.FormatOf(o.output); err != nil {
-		return err
+		return usagef(cmd, "%w", err)
 	}
 	cfg, err := o.load(cmd)
 	if err != nil {
@@ -211,7 +211,7 @@ func (o *optimizeOptions) load(cmd *cobra.Command) (*configs.Optimize, error) {
 		return nil, err
 	}
 	sets = append(append([]string(nil), o.sets...), sets...)
-	flags := map[string]string{} // by key
+	flags := map[string]string{"device": "device", "threads": "threads"} // by key
 	for _, f := range optimizeFlags() {
 		if cmd.Flags().Changed(f.flag) {
 			sets = append(sets, f.key+"="+cmd.Flag(f.flag).Value.String())
@@ -240,36 +240,11 @@ func (o *optimizeOptions) load(cmd *cobra.Command) (*configs.Optimize, error) {
 		flags[key] = strings.Split(key, ".")[1] + "-layers"
 	}
 	cfg, err := configs.LoadOptimize(o.config, sets)
-	return cfg, o.flagFaults(cmd, err, flags)
+	return cfg, flagFaults(cmd, err, o.sets, func(key string) (string, bool) { return optimizeFlagOf(key, flags) })
 }
 
-// flagFaults names flags in place of their keys. What is wrong with the command
-// line alone is wrong usage.
-func (o *optimizeOptions) flagFaults(cmd *cobra.Command, err error, flags map[string]string) error {
-	var faults configs.Faults
-	if !errors.As(err, &faults) {
-		return err
-	}
-	usage := true
-	for i, f := range faults {
-		flag, ok := flagOf(f.Key, flags)
-		switch {
-		case f.File != "" && f.File != "--set":
-			usage = false
-		case slices.Contains(o.sets, f.Key): // it has no value
-		case ok && (f.File == "" || cmd.Flags().Changed(flag)):
-			_, layer, _ := strings.Cut(f.Key, ".layers.")
-			faults[i].File, faults[i].Key = "", strings.TrimSpace("--"+flag+" "+layer)
-		}
-	}
-	if usage {
-		return usagef(cmd, "%w", faults)
-	}
-	return faults
-}
-
-// flagOf is the flag of a key, of an element of the styles, or of a layer.
-func flagOf(key string, flags map[string]string) (flag string, ok bool) {
+// optimizeFlagOf is the flag of a key, of an element of the styles, or of a layer.
+func optimizeFlagOf(key string, flags map[string]string) (flag string, ok bool) {
 	if strings.HasPrefix(key, "styles[") {
 		_, field, _ := strings.Cut(key, ".")
 		flag, ok = map[string]string{"path": "style", "weight": "style-blend", "mask": "style-mask", "region": "region"}[field]
@@ -448,20 +423,24 @@ func (w *repaint) run(from *optimize.State) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := w.claim(); err != nil {
+	undo, err := w.claim()
+	if err != nil {
 		return err
 	}
 	unlock, err := checkpoint.Lock(w.dir())
 	if err != nil {
+		undo()
 		return err
 	}
 	w.saved = from != nil
 	done := false
 	defer func() {
-		err = errors.Join(err, unlock())
-		if done || !w.saved {
-			err = errors.Join(err, os.RemoveAll(w.dir()))
+		if w.saved && !done {
+			err = errors.Join(err, unlock())
+			return
 		}
+		err = errors.Join(err, checkpoint.Remove(w.dir()), unlock(), checkpoint.Vacate(w.dir()))
+		undo() // the folder of a result is not empty
 	}()
 	w.bar = newProgress(w.cmd, w.steps, "optimizing")
 	run, err := optimize.New(dev, net, w.options)
@@ -515,24 +494,26 @@ func (w *repaint) checkMemory(free int64, known bool) error {
 }
 
 // claim makes the folder of the state, which is removed at the end: one that
-// holds anything else is not taken for it.
-func (w *repaint) claim() error {
-	if err := os.MkdirAll(w.dir(), 0o777); err != nil {
-		return fmt.Errorf("folder for the state: %w", err)
+// holds anything else is not taken for it. undo removes it where it is empty, and
+// folders that were made for it.
+func (w *repaint) claim() (undo func(), err error) {
+	if undo, err = atomicfile.MkdirAll(w.dir()); err != nil {
+		return nil, fmt.Errorf("folder for the state: %w", err)
 	}
 	entries, err := os.ReadDir(w.dir())
 	if err != nil {
-		return fmt.Errorf("folder for the state: %w", err)
+		undo()
+		return nil, fmt.Errorf("folder for the state: %w", err)
 	}
 	for _, e := range entries {
 		if !checkpoint.Owns(e.Name()) {
-			return &hinted{
+			return nil, &hinted{
 				fmt.Errorf("%s, where the state would be kept, holds something else: %s", w.dir(), e.Name()),
 				"move it away, or choose another -o",
 			}
 		}
 	}
-	return nil
+	return undo, nil
 }
 
 // vgg opens VGG-19.

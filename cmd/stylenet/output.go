@@ -10,6 +10,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"stylenet/internal/atomicfile"
 )
 
 // say tells a person what was done. Scripts, which know it from the exit code,
@@ -34,6 +36,19 @@ func warn(cmd *cobra.Command, format string, args ...any) {
 
 // makeFolder makes the folder that an output is to lie in.
 func makeFolder(output string) error { return os.MkdirAll(filepath.Dir(output), 0o777) }
+
+// inFolder writes an output, whose folder it makes; where that fails, the folder
+// goes again.
+func inFolder(output string, write func() error) error {
+	undo, err := atomicfile.MkdirAll(filepath.Dir(output))
+	if err != nil {
+		return err
+	}
+	if err = write(); err != nil {
+		undo()
+	}
+	return err
+}
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

@@ -70,6 +70,9 @@ func openDevice(cmd *cobra.Command, a arithmetic) (kernels.Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := configs.CheckDevice("--device", name); err != nil {
+		return nil, &usageError{err, "stylenet devices lists what this build has"}
+	}
 	threads, err := threadsFlag(cmd)
 	if err != nil {
 		return nil, err

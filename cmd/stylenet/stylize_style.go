@@ -126,10 +126,7 @@ func (o *styleOptions) read(m *model.Model, strength float32) (*anyStyleBrush, h
 }
 
 // fix gives a model of any style the styles of the flags, at full strength.
-func (o *styleOptions) fix(cmd *cobra.Command, path string, m *model.Model) (_ *model.Model, err error) {
-	if _, ok := m.AnyStyle(); !ok {
-		return nil, ownStyle(path)
-	}
+func (o *styleOptions) fix(cmd *cobra.Command, m *model.Model) (_ *model.Model, err error) {
 	b, _, err := o.read(m, 1)
 	if err != nil {
 		return nil, err

@@ -300,16 +300,7 @@ func holdState(output string) (free func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() error {
-		left, err := os.ReadDir(dir)
-		if err := errors.Join(err, unlock()); err != nil {
-			return err
-		}
-		if len(left) > 1 { // the lock is one
-			return nil
-		}
-		return os.RemoveAll(dir)
-	}, nil
+	return func() error { return errors.Join(unlock(), checkpoint.Vacate(dir)) }, nil
 }
 
 // framePainter paints frames with a model, and takes their flicker out.

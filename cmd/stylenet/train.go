@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -71,9 +72,11 @@ func (o *trainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	o.sets = append(o.sets, onDevice...)
+	sets := append(slices.Clone(o.sets), onDevice...)
+	flags := flagsOf(deviceFlags())
 	open := func(to train.Options) (*train.Run, error) {
-		return train.Resume(cmd.Context(), o.resume, o.sets, to)
+		r, err := train.Resume(cmd.Context(), o.resume, sets, to)
+		return r, flagFaults(cmd, err, o.sets, flags)
 	}
 	switch {
 	case o.resume != "" && (len(args) > 0 || o.out != ""):
@@ -81,9 +84,9 @@ func (o *trainOptions) run(cmd *cobra.Command, args []string) error {
 	case o.resume == "" && len(args) == 0:
 		return usagef(cmd, "give a CONFIG to start a run, or --resume RUN to go on with one")
 	case o.resume == "":
-		cfg, err := configs.Load(args[0], o.sets)
+		cfg, err := configs.Load(args[0], sets)
 		if err != nil {
-			return err
+			return flagFaults(cmd, err, o.sets, flags)
 		}
 		dir := o.out
 		if dir == "" {
@@ -109,6 +112,11 @@ func deviceSets(cmd *cobra.Command, section string) ([]string, error) {
 		}
 	}
 	return sets, nil
+}
+
+// deviceFlags are the flags of deviceSets by the keys of a training.
+func deviceFlags() map[string]string {
+	return map[string]string{"train.device": "device", "train.threads": "threads"}
 }
 
 // runTraining opens a run, trains it to its end and tells of it.

@@ -280,7 +280,11 @@ func TestTrainErrors(t *testing.T) {
 		{"", 2, "error: give a CONFIG to start a run, or --resume RUN to go on with one\nhint: see stylenet train --help\n"},
 		{"nothing.yaml", 1, "error: read config: open nothing.yaml: no such file or directory, and no preset has that name"},
 		{"config.yaml --out new --set train.lr=1e30", 1, "error: step 2: the loss is "},
-		{"config.yaml --out other --device reference --set train.size=3", 1, `error: --set train.size`},
+		{"config.yaml --out other --device reference --set train.size=3", 2, `error: --set train.size`},
+		{"config.yaml --out other --device tpu", 2, `error: --device must be auto, `},
+		{"--resume run --set train.lr=-1", 2, `error: --set train.lr must be above 0, got -1`},
+		{"config.yaml --out other/deep --set data.dir=none", 1, "error: data.dir: stat "},
+		{"config.yaml --out other/deep --set vgg.weights=none", 1, "error: VGG-19 weights named by vgg.weights: "},
 	} {
 		root := newRootCmd()
 		root.SetArgs(append([]string{"train"}, strings.Fields(c.args)...))
@@ -290,6 +294,9 @@ func TestTrainErrors(t *testing.T) {
 		err := root.ExecuteContext(t.Context())
 		if code := report(&b, err); code != c.code || !strings.Contains(b.String(), c.want) {
 			t.Errorf("train %s: code %d and %q, want %d and %q", c.args, code, b.String(), c.code, c.want)
+		}
+		if _, err := os.Lstat("other"); !os.IsNotExist(err) {
+			t.Errorf("train %s: leaves something: %v", c.args, err)
 		}
 		if strings.Contains(c.args, "1e30") && !strings.Contains(b.String(), "\nhint: resume it with a lower train.lr") {
 			t.Errorf("train %s: %q has no hint", c.args, b.String())

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/schollz/progressbar/v3"
@@ -108,13 +110,21 @@ weights. Elsewhere --convention says it:
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	cmd.Flags().StringVar(&o.convention, "convention", vgg.Auto, "what input the weights expect: auto, caffe, caffe-bgr or torchvision")
-	complete(cmd, "convention", vgg.Auto, string(networks.Caffe), string(networks.CaffeBGR), string(networks.Torchvision))
+	cmd.Flags().StringVar(&o.convention, "convention", vgg.Auto, "what input the weights expect: "+strings.Join(vggConventions(), ", "))
+	complete(cmd, "convention", vggConventions()...)
 	weightsOutput(cmd, &o.output)
 	return cmd
 }
 
+// vggConventions are the inputs that a VGG-19 may expect.
+func vggConventions() []string {
+	return []string{vgg.Auto, string(networks.Caffe), string(networks.CaffeBGR), string(networks.Torchvision)}
+}
+
 func (o *weightsImportOptions) run(cmd *cobra.Command, file string) error {
+	if !slices.Contains(vggConventions(), o.convention) {
+		return usagef(cmd, "--convention %q: give %s", o.convention, strings.Join(vggConventions(), ", "))
+	}
 	dest, err := weightsDest(o.output)
 	if err != nil {
 		return err

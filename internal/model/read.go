@@ -34,6 +34,10 @@ func Open(path string) (*Model, error) {
 	return o.Model, nil
 }
 
+// ErrConvention is what Read returns, wrapped, where a convention is asked for that
+// differs from what the file says.
+var ErrConvention = errors.New("the file says that its network takes and gives RGB 0-255: --convention is for files that do not say")
+
 // Read reads a model file:
 //
 //   - a native one;
@@ -115,7 +119,7 @@ func (o *Opened) read(asked *Convention) error {
 	if native {
 		o.Kind, o.Convention, o.Why = KindStylenet, own(), "stylenet wrote the file"
 		if asked != nil && *asked != own() {
-			return errors.New("the file says that its network takes and gives RGB 0-255: --convention is for files that do not say")
+			return ErrConvention
 		}
 		return nil
 	}
