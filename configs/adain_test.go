@@ -34,6 +34,7 @@ func TestAdaINFaults(t *testing.T) {
 		{anyStyle, "network.encoder=relu3_1", "loss.content.layers must be {relu3_1: 1}, network.encoder, where the style is put in, got relu4_1"},
 		{anyStyle, "network.encoder=relu3_1", "loss.style.layers.relu4_1 lies behind network.encoder, relu3_1"},
 		{anyStyle, "loss.content.layers={relu3_1: 1, relu4_1: 1}", "--set loss.content.layers must be {relu4_1: 1}"},
+		{anyStyle, "loss.convention=torchvision", "--set loss.convention has no meaning for kind adain"},
 		{anyStyle, "loss.style.weight=0", "--set loss.style.weight must be above 0: without it no style is learned"},
 		{anyStyle, "data.size=36", "--set data.size must be a multiple of 8, as which the decoder gives sizes back, got 36"},
 		{anyStyle, "train.decay=-1", "--set train.decay must be at least 0, got -1"},

@@ -170,6 +170,10 @@ type Loss struct {
 	// TotalVariation multiplies the sum, over the batch, of the squared
 	// differences between neighbouring pixels (RGB 0-255); 0 turns it off.
 	TotalVariation float64 `yaml:"total_variation" json:"total_variation"`
+	// Convention is "caffe" or "torchvision", whichever weights of VGG-19 the
+	// weights of content and style are meant for; with the other ones the terms
+	// are made as large. Kind adain, which balances features, has none.
+	Convention string `yaml:"convention" json:"convention"`
 }
 
 // Video says how a network for video is trained: on two views of each photo, whose
@@ -292,6 +296,7 @@ func defaultOf(kind string) *Config {
 			Content:        Term{Weight: 1, Layers: Layers{"relu3_3": 1}},
 			Style:          Term{Weight: 1, Layers: Layers{"relu1_2": 5, "relu2_2": 5, "relu3_3": 5, "relu4_3": 5}},
 			TotalVariation: 1e-6,
+			Convention:     "caffe",
 		},
 		Video: Video{Weight: 1000, Motion: 8, Noise: 3, Brightness: 0.05},
 		Train: Train{
@@ -315,8 +320,9 @@ func defaultOf(kind string) *Config {
 	}
 	if kind == adain { // as the paper trains it
 		c.Loss = Loss{
-			Content: Term{Weight: 1, Layers: Layers{"relu4_1": 1}},
-			Style:   Term{Weight: 10, Layers: Layers{"relu1_1": 1, "relu2_1": 1, "relu3_1": 1, "relu4_1": 1}},
+			Content:    Term{Weight: 1, Layers: Layers{"relu4_1": 1}},
+			Style:      Term{Weight: 10, Layers: Layers{"relu1_1": 1, "relu2_1": 1, "relu3_1": 1, "relu4_1": 1}},
+			Convention: "caffe",
 		}
 		c.Train.Steps, c.Train.Batch, c.Train.LR, c.Train.Schedule = 160000, 8, 1e-4, "inverse"
 	}

@@ -136,6 +136,7 @@ func TestFaultsOfValues(t *testing.T) {
 		{"loss: {style: {layers: {}}}", "loss.style.layers must name a layer with a weight above 0"},
 		{"loss: {content: {layers: {relu1_1: 0}}}", "loss.content.layers must name a layer with a weight above 0"},
 		{"loss: {total_variation: -1}", "loss.total_variation must be at least 0, got -1"},
+		{"loss: {convention: auto}", `loss.convention must be caffe or torchvision, got "auto"`},
 		{"train: {steps: 0}", "train.steps must be at least 1, got 0"},
 		{"train: {epochs: -1}", "train.epochs must be at least 1, got -1"},
 		{"train: {epochs: 1, steps: 1}", "train.epochs and train.steps are both set: keep one of them"},
@@ -439,11 +440,12 @@ func TestRecipes(t *testing.T) {
 		tv            float64
 		padding, head string
 		up            string
+		convention    string
 	}{
-		{"johnson", 256, 40000, 0, Term{1, Layers{"relu3_3": 1}}, Term{1, johnson}, 1e-6, "reflect-start", "tanh", "transposed"},
-		{"parity", 128, 1000, 0, Term{1, Layers{"relu3_3": 1}}, Term{1, johnson}, 1e-6, "reflect", "linear", "nearest"},
-		{"pytorch-examples", 256, 0, 2, Term{1e5, Layers{"relu2_2": 1}}, Term{1e10, ones}, 0, "reflect", "linear", "nearest"},
-		{"lengstrom", 256, 0, 2, Term{7.5, Layers{"relu4_2": 1}}, Term{100, Layers{"relu1_1": 1, "relu2_1": 1, "relu3_1": 1, "relu4_1": 1, "relu5_1": 1}}, 2.553e-4, "zero", "tanh", "transposed"},
+		{"johnson", 256, 40000, 0, Term{1, Layers{"relu3_3": 1}}, Term{1, johnson}, 1e-6, "reflect-start", "tanh", "transposed", "caffe"},
+		{"parity", 128, 1000, 0, Term{1, Layers{"relu3_3": 1}}, Term{1, johnson}, 1e-6, "reflect", "linear", "nearest", "caffe"},
+		{"pytorch-examples", 256, 0, 2, Term{1e5, Layers{"relu2_2": 1}}, Term{1e10, ones}, 0, "reflect", "linear", "nearest", "torchvision"},
+		{"lengstrom", 256, 0, 2, Term{7.5, Layers{"relu4_2": 1}}, Term{100, Layers{"relu1_1": 1, "relu2_1": 1, "relu3_1": 1, "relu4_1": 1, "relu5_1": 1}}, 2.553e-4, "zero", "tanh", "transposed", "caffe"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := LoadPreset(tt.name, nil)
@@ -452,7 +454,7 @@ func TestRecipes(t *testing.T) {
 			}
 			want := *got
 			want.Data.Size, want.Train.Steps, want.Train.Epochs = tt.size, tt.steps, tt.epochs
-			want.Loss = Loss{tt.content, tt.style, tt.tv}
+			want.Loss = Loss{tt.content, tt.style, tt.tv, tt.convention}
 			want.Network = Network{"c9s1-32,d64,d128,R128,R128,R128,R128,R128,u64,u32,c9s1-3", tt.padding, "instance", tt.up, tt.head, 150, 127.5, "relu4_1", ""}
 			want.Train.Batch, want.Train.LR, want.Train.Schedule, want.Train.ClipNorm = 4, 1e-3, "constant", 0
 			want.Train.Beta1, want.Train.Beta2, want.Train.Eps = 0.9, 0.999, 1e-8

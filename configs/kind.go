@@ -28,6 +28,7 @@ func kindKeys() map[string][]string {
 		"network":         {johnson, multistyle, video},
 		"network.from":    {multistyle},
 		"network.encoder": {adain},
+		"loss.convention": {johnson, multistyle, video},
 		"video":           {video},
 	}
 }

@@ -39,8 +39,7 @@ type Optimize struct {
 	// 16: below 1 for finer strokes, above for broader.
 	StyleScale float64 `yaml:"style_scale" json:"style_scale"`
 	VGG        VGG     `yaml:"vgg" json:"vgg"`
-	// Loss weighs the terms, as they are for VGG-19's weights that take RGB
-	// 0-255; for torchvision's they are made as large.
+	// Loss weighs the terms.
 	Loss      Loss      `yaml:"loss" json:"loss"`
 	Optimizer Optimizer `yaml:"optimizer" json:"optimizer"`
 	// KeepColors gives the result the content's colours.
@@ -98,6 +97,7 @@ func DefaultOptimize() *Optimize {
 			Content:        Term{Weight: 5, Layers: Layers{"relu4_2": 1}},
 			Style:          Term{Weight: 100, Layers: Layers{"relu1_1": 1, "relu2_1": 1, "relu3_1": 1, "relu4_1": 1, "relu5_1": 1}},
 			TotalVariation: 5e-4,
+			Convention:     "caffe",
 		},
 		Optimizer:       Optimizer{Name: "lbfgs", History: 20, LR: 2},
 		Seed:            1,

@@ -285,6 +285,7 @@ func (v *checker) loss(l Loss) {
 	v.term("loss.content", l.Content)
 	v.term("loss.style", l.Style)
 	v.notNegative("loss.total_variation", l.TotalVariation)
+	v.oneOf("loss.convention", l.Convention, "caffe", "torchvision")
 }
 
 // adain checks that the losses fit the encoder.

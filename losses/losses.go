@@ -46,6 +46,22 @@ type Recipe struct {
 	Temporal float64
 }
 
+// Scaled fits the weights of Gram losses to features that are so many times as
+// large as those that the weights are meant for: the content loss grows with the
+// square of features, the style loss with their fourth power.
+func (r Recipe) Scaled(features float64) Recipe {
+	over := func(layers []Layer, by float64) []Layer {
+		out := slices.Clone(layers)
+		for i := range out {
+			out[i].Weight /= by
+		}
+		return out
+	}
+	r.Content = over(r.Content, math.Pow(features, 2))
+	r.Style = over(r.Style, math.Pow(features, 4))
+	return r
+}
+
 // Deepest is the layer up to which the loss network is needed.
 func (r Recipe) Deepest() string { return deepest(append(Names(r.Content), Names(r.Style)...)) }
 

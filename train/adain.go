@@ -44,6 +44,8 @@ type shownStyle struct {
 func (k *adain) design() (_ networks.Design, err error) {
 	c := k.r.config
 	k.model = networks.AdaIN{Encoder: k.r.vgg.Convention, Layer: c.Network.Encoder, AveragePool: c.VGG.Pooling == "avg"}
+	// Balanced features are of one size, whatever the weights were.
+	k.r.recipe = lossRecipe(c.Loss)
 	k.r.recipe.Moments = true
 	if k.encoder, err = k.model.EncoderNetwork(); err != nil {
 		return nil, err

@@ -262,15 +262,17 @@ func (r *Run) openLosses() (err error) {
 	if err != nil {
 		return err
 	}
-	r.recipe = losses.Recipe{
-		Content:        LossLayers(r.config.Loss.Content),
-		Style:          LossLayers(r.config.Loss.Style),
-		TotalVariation: r.config.Loss.TotalVariation,
-	}
+	meant := networks.Convention(r.config.Loss.Convention)
+	r.recipe = lossRecipe(r.config.Loss).Scaled(r.vgg.Convention.Features() / meant.Features())
 	if r.lossNet, err = networks.VGG19(r.recipe.Deepest(), r.vgg.Convention, c.Pooling == "avg"); err != nil {
 		return err
 	}
 	return r.vgg.For(r.lossNet)
+}
+
+// lossRecipe is the loss as its weights stand in the config.
+func lossRecipe(l configs.Loss) losses.Recipe {
+	return losses.Recipe{Content: LossLayers(l.Content), Style: LossLayers(l.Style), TotalVariation: l.TotalVariation}
 }
 
 // LossLayers are the layers of a term of the loss with their weights: the term's

@@ -217,7 +217,8 @@ func (o *benchFlickerOptions) judge(dev kernels.Device, w, h int) (*flickerJudge
 		return nil, err
 	}
 	loss := configs.Default().Loss
-	j := &flickerJudge{recipe: losses.Recipe{Content: train.LossLayers(loss.Content), Style: train.LossLayers(loss.Style)}}
+	recipe := losses.Recipe{Content: train.LossLayers(loss.Content), Style: train.LossLayers(loss.Style)}
+	j := &flickerJudge{recipe: recipe.Scaled(features.Convention.Features())}
 	net, err := networks.VGG19(j.recipe.Deepest(), features.Convention, false)
 	if err != nil {
 		return nil, err

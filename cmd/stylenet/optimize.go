@@ -18,6 +18,7 @@ import (
 	"stylenet/internal/devices"
 	"stylenet/internal/images"
 	"stylenet/internal/kernels"
+	"stylenet/internal/networks"
 	"stylenet/internal/optimize"
 	"stylenet/internal/stylize"
 	"stylenet/internal/stylize/batch"
@@ -400,7 +401,8 @@ func (w *repaint) open() error {
 	o.Seed, o.StyleScale, o.KeepColors = c.Seed, c.StyleScale, c.KeepColors
 	o.AveragePooling = c.VGG.Pooling == "avg"
 	o.Optimizer, o.History, o.Rate = c.Optimizer.Name, c.Optimizer.History, c.Optimizer.LR
-	o.Recipe = losses.Recipe{Content: train.LossLayers(c.Loss.Content), Style: train.LossLayers(c.Loss.Style), TotalVariation: c.Loss.TotalVariation}
+	o.Recipe = losses.Recipe{Content: train.LossLayers(c.Loss.Content), Style: train.LossLayers(c.Loss.Style), TotalVariation: c.Loss.TotalVariation}.
+		Scaled(1 / networks.Convention(c.Loss.Convention).Features()) // to those of the authors' weights
 	o.PictureEvery, o.CheckpointEvery = c.PictureEvery, c.CheckpointEvery
 	o.Observe, o.Picture, o.Checkpoint = w.observe, w.save, w.checkpoint
 	return nil

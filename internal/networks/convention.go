@@ -26,6 +26,16 @@ func Conventions() []Convention {
 	return []Convention{RGB255, BGR255, RGB1, RGBSigned, Torchvision, Caffe, CaffeBGR}
 }
 
+// Features is how large VGG-19's features are with weights of the convention,
+// beside those with the authors' weights: torchvision's take smaller numbers, by 255
+// times the mean of its standard deviations.
+func (c Convention) Features() float64 {
+	if c == Torchvision {
+		return 3 / (255 * (.229 + .224 + .225))
+	}
+	return 1
+}
+
 // BGR says that the channels are in the order blue, green, red.
 func (c Convention) BGR() bool { return c == BGR255 || c == CaffeBGR }
 

@@ -119,7 +119,7 @@ func New(dev kernels.Device, weights *vgg.Weights, o Options) (_ *Run, err error
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	r := &Run{o: o, dev: dev.Scope(), vgg: weights, recipe: scaled(o.Recipe, weights.Convention)}
+	r := &Run{o: o, dev: dev.Scope(), vgg: weights, recipe: o.Recipe.Scaled(weights.Convention.Features())}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -162,29 +162,6 @@ func (o *Options) check() error {
 		}
 	}
 	return nil
-}
-
-// torchvisionScale is by how much torchvision's weights take smaller numbers
-// than 0-255: 255 times the mean of its standard deviations.
-const torchvisionScale = 255 * (.229 + .224 + .225) / 3
-
-// scaled fits the weights of a recipe to features of a convention: the content
-// loss grows with the square of features, the style loss with their fourth
-// power.
-func scaled(r losses.Recipe, c networks.Convention) losses.Recipe {
-	if c != networks.Torchvision {
-		return r
-	}
-	times := func(layers []losses.Layer, by float64) []losses.Layer {
-		out := make([]losses.Layer, len(layers))
-		for i, l := range layers {
-			out[i] = losses.Layer{Name: l.Name, Weight: l.Weight * by}
-		}
-		return out
-	}
-	r.Content = times(r.Content, math.Pow(torchvisionScale, 2))
-	r.Style = times(r.Style, math.Pow(torchvisionScale, 4))
-	return r
 }
 
 // minimizer is one of the optimisers.
