@@ -42,7 +42,7 @@ type benchFlickerOptions struct {
 }
 
 // flickerReport has a row for each model, painted frame by frame, and one for it
-// stabilised. The first row is what the others are compared with.
+// stabilized. The first row is what the others are compared with.
 type flickerReport struct {
 	Width  int          `json:"width"`
 	Height int          `json:"height"`
@@ -261,7 +261,7 @@ func (j *flickerJudge) add(row *flickerRow, photo, result *images.Picture, frame
 	return nil
 }
 
-// measure paints the clip with a model, frame by frame and stabilised.
+// measure paints the clip with a model, frame by frame and stabilized.
 func (o *benchFlickerOptions) measure(ctx context.Context, dev kernels.Device, clip *motion.Clip, name, folder string, m *export.Model, judge *flickerJudge, tell func()) (_ []flickerRow, err error) {
 	s, err := stylize.Open(dev, m)
 	if err != nil {

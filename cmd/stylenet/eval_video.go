@@ -31,7 +31,7 @@ func (o *evalVideoOptions) addFlags(cmd *cobra.Command) {
 	flags.BoolVar(&o.video, "video", false, "measure how much the results of clips flicker")
 	flags.IntVar(&o.frames, "frames", 0, "with --video: stop a clip after so many (0: all)")
 	flags.IntVar(&o.maxSize, "max-size", 0, "with --video: shrink frames whose long side has more `pixels` (0: never)")
-	flags.Float32Var(&o.stabilize, "stabilize", stabilize.DefaultStrength, "with --video: how strongly, 0 to 1, the stabilised results are")
+	flags.Float32Var(&o.stabilize, "stabilize", stabilize.DefaultStrength, "with --video: how strongly, 0 to 1, the stabilized results are")
 }
 
 // evalVideoFlags are those that mean nothing without --video.

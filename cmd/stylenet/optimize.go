@@ -55,7 +55,7 @@ func optimizeFlags() []struct{ flag, key, usage string } {
 		{"pooling", "vgg.pooling", "of VGG-19: max or avg"},
 		{"optimizer", "optimizer.name", "lbfgs or adam"},
 		{"history", "optimizer.history", "steps that L-BFGS remembers"},
-		{"rate", "optimizer.lr", "learning rate of Adam"},
+		{"lr", "optimizer.lr", "learning rate of Adam"},
 		{"keep-colors", "keep_colors", "keep the photo's colours and take the style's brush alone"},
 		{"seed", "seed", "of the noise"},
 		{"picture-every", "picture_every", "write the picture as it stands every so many `steps`, as OUT-SIZE-STEP"},

@@ -145,7 +145,7 @@ func box(plane []float32, w, h int) []float32 {
 }
 
 // Blend takes the frame that Look has seen as it was painted, and returns it
-// stabilised. painted is not changed. After a cut it is returned as it is.
+// stabilized. painted is not changed. After a cut it is returned as it is.
 func (s *Stabilizer) Blend(painted *images.Picture) (*images.Picture, error) {
 	if s.in == nil || painted.W != s.w || painted.H != s.h {
 		return nil, fmt.Errorf("stabilize: a result of %d×%d without its frame of %d×%d", painted.W, painted.H, s.w, s.h)

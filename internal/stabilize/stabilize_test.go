@@ -58,7 +58,7 @@ func TestStabilize(t *testing.T) {
 		}
 		lastPainted, lastOut = painted, out
 	}
-	t.Logf("warping error %.5f plain, %.5f stabilised; sharpness %.3f of the frame's", plain/7, steady/7, soft/sharp)
+	t.Logf("warping error %.5f plain, %.5f stabilized; sharpness %.3f of the frame's", plain/7, steady/7, soft/sharp)
 	if steady > plain/4 {
 		t.Errorf("the warping error is %.5f, and plain %.5f", steady/7, plain/7)
 	}
