@@ -12,7 +12,7 @@ import (
 )
 
 // The same recipe trains the same with either kind of VGG-19 weights, whose
-// features differ in size by 57.6: weights of the loss that are meant for the
+// features differ in size: weights of the loss that are meant for the
 // authors' would take all style out of it with torchvision's.
 func TestLossesOfEitherConvention(t *testing.T) {
 	w := newWorld(t, 3)

@@ -146,19 +146,23 @@ func (k *johnson) openStyle() error {
 // styleGrams are the Gram matrices of images at the style layers, averaged with
 // the images' weights, which add up to 1.
 func (r *Run) styleGrams(of []configs.StyleImage) ([][]float32, error) {
+	key := "style.images"
+	if r.config.Style.Image != "" {
+		key = "style.image"
+	}
 	var means [][]float32
 	for _, s := range of {
 		p, err := images.Open(s.Path)
 		if err != nil {
-			return nil, fmt.Errorf("style image: %w", err)
+			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 		w, h := images.LongSide(p.W, p.H, r.config.Style.LongSide())
 		if p, err = images.Resize(p, w, h); err != nil {
-			return nil, fmt.Errorf("style image %s: %w", s.Path, err)
+			return nil, fmt.Errorf("%s: %s: %w", key, s.Path, err)
 		}
 		grams, err := losses.GramMatrices(r.dev, r.lossNet, r.lossArrays, p.Pix, p.H, p.W, r.recipe.Style)
 		if err != nil {
-			return nil, fmt.Errorf("style image %s at %d×%d: %w", s.Path, w, h, err)
+			return nil, fmt.Errorf("%s: %s at %d×%d: %w", key, s.Path, w, h, err)
 		}
 		means = losses.AddGrams(means, grams, s.Weight)
 	}

@@ -26,7 +26,7 @@ func Conventions() []Convention {
 	return []Convention{RGB255, BGR255, RGB1, RGBSigned, Torchvision, Caffe, CaffeBGR}
 }
 
-// Features is how large VGG-19's features are with weights of the convention,
+// Features is about how large VGG-19's features are with weights of the convention,
 // beside those with the authors' weights: torchvision's take smaller numbers, by 255
 // times the mean of its standard deviations.
 func (c Convention) Features() float64 {
