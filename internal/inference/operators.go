@@ -31,7 +31,7 @@ func (b *binder) operator(dev kernels.Device, p piece, dst kernels.Array, srcs [
 		return dev.Arrange(dst, srcs, kernels.Arrangement{From: squares(op, dst.Shape().C), Block: op.Block, Top: p.offset(have)})
 	case networks.Resize:
 		source := b.size(p.Reads[0].From)
-		return dev.Resample(dst, srcs[0], taps(op, source.H, p.out, have.from), taps(op, source.W, rows{0, dst.Shape().W}, 0))
+		return dev.Resample(dst, srcs[0], taps(op, source.H, p.out, have.from), taps(op.OfColumns(), source.W, rows{0, dst.Shape().W}, 0))
 	case networks.WindowPool:
 		return dev.WindowPool(dst, srcs[0], p.window(op, srcs[0].Shape()))
 	}
@@ -98,7 +98,8 @@ func taps(op networks.Resize, n int, out rows, from int) []kernels.Tap {
 
 // window describes the windows of a piece, of a source of that shape.
 func (p piece) window(op networks.WindowPool, src kernels.Shape) kernels.Window {
-	w := kernels.Window{Height: op.Kernel, Width: op.Kernel, Stride: op.Stride, Pad: Border(op.Pad), CountPad: op.CountPad}
+	w := kernels.Window{Stride: op.Stride, Pad: Border(op.Pad), CountPad: op.CountPad}
+	w.Height, w.Width = op.Window()
 	if op.Average {
 		w.Kind = kernels.AvgPool
 	}

@@ -118,7 +118,7 @@ func definition(op networks.Op, in []volume, params func(string) []float64) func
 		}
 	case networks.Resize:
 		y0, y1, wy := op.Taps(a.H)
-		x0, x1, wx := op.Taps(a.W)
+		x0, x1, wx := op.OfColumns().Taps(a.W)
 		return func(c, y, x int) float64 {
 			u, v := float64(wy[y]), float64(wx[x])
 			return (1-u)*((1-v)**a.at(c, y0[y], x0[x])+v**a.at(c, y0[y], x1[x])) + u*((1-v)**a.at(c, y1[y], x0[x])+v**a.at(c, y1[y], x1[x]))
@@ -174,7 +174,8 @@ func pointwiseDefinition(op networks.Pointwise, in []volume, params func(string)
 }
 
 func poolDefinition(op networks.WindowPool, a volume) func(c, y, x int) float64 {
-	h, w, stride := op.Kernel, op.Kernel, op.Stride
+	h, w := op.Window()
+	stride := op.Stride
 	if op.Global {
 		h, w, stride = a.H, a.W, 1
 	}
@@ -261,14 +262,15 @@ func drawNetwork(rnd *rand.Rand, layers, h, w int) *networks.Network {
 			try(networks.Conv{In: c, Out: d.Block * d.Block * (1 + rnd.IntN(2)), Kernel: 3, Stride: 1, Pad: networks.Same(1)}, in)
 			try(d, len(sizes)-2)
 		case 15:
+			scales := []float64{.5, 1. / 3, 1. / 16, 1.25, 1.7, 2, 3}
 			try(networks.Resize{
-				Scale: []float64{.5, 1. / 3, 1. / 16, 1.25, 1.7, 2, 3}[rnd.IntN(7)], Linear: rnd.IntN(2) == 0,
+				Scale: scales[rnd.IntN(7)], Columns: append(scales, 0, 0, 0, 0, 0, 0)[rnd.IntN(13)], Linear: rnd.IntN(2) == 0,
 				Coordinates: []string{"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"}[rnd.IntN(4)],
 				Rounding:    []string{"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}[rnd.IntN(4)],
 			}, in)
 		case 16:
 			try(networks.WindowPool{
-				Average: rnd.IntN(2) == 0, Kernel: 2 + rnd.IntN(3), Stride: 1 + rnd.IntN(2), CountPad: rnd.IntN(2) == 0, Pad: pads,
+				Average: rnd.IntN(2) == 0, Kernel: 2 + rnd.IntN(3), Width: []int{0, 0, 2, 5}[rnd.IntN(4)], Stride: 1 + rnd.IntN(2), CountPad: rnd.IntN(2) == 0, Pad: pads,
 			}, in)
 		}
 	}

@@ -223,9 +223,11 @@ func problem(op Op) string {
 		ok = in(1, maxScale, o.Block)
 	case Resize:
 		known := o.Coordinates == "half_pixel" || o.Coordinates == "pytorch_half_pixel" || o.Coordinates == "align_corners" || o.Coordinates == "asymmetric"
-		ok = known && o.Scale >= 1./maxScale && o.Scale <= maxScale
+		columns := o.OfColumns().Scale
+		ok = known && min(o.Scale, columns) >= 1./maxScale && max(o.Scale, columns) <= maxScale
 	case WindowPool:
-		ok = o.Global || in(1, maxSide, o.Kernel, o.Stride) && padding(o.Pad, 0) && in(0, o.Kernel-1, o.Pad.Top, o.Pad.Bottom, o.Pad.Left, o.Pad.Right)
+		rows, columns := o.Window()
+		ok = o.Global || in(1, maxSide, rows, columns, o.Stride) && padding(o.Pad, 0) && in(0, rows-1, o.Pad.Top, o.Pad.Bottom) && in(0, columns-1, o.Pad.Left, o.Pad.Right)
 	case StyleNorm:
 		if err := CheckStyles(o.Styles); err != nil {
 			return err.Error()

@@ -30,6 +30,7 @@ func everyOp() *Network {
 	b.last = trunk
 	b.add("times", Pointwise{Function: Times}, gate)
 	b.add("max", WindowPool{Kernel: 3, Stride: 1, Pad: Same(1)})
+	b.add("wide", WindowPool{Kernel: 1, Width: 3, Stride: 1, Pad: Padding{Left: 1, Right: 1}})
 	b.add("concat", Concat{}, trunk)
 	b.add("channels", Channels{2, 14})
 	b.add("shuffle", DepthToSpace{2, true})

@@ -34,8 +34,9 @@ type (
 	// Resize scales rows and columns, of which there are ⌊n·Scale⌋ then, in the
 	// terms of ONNX.
 	Resize struct {
-		Scale  float64 `json:"scale"`
-		Linear bool    `json:"linear,omitempty"` // between two pixels; else the nearest
+		Scale   float64 `json:"scale"`
+		Columns float64 `json:"columns,omitempty"` // the scale of columns, where it is another
+		Linear  bool    `json:"linear,omitempty"`  // between two pixels; else the nearest
 		// Coordinates is "half_pixel", "pytorch_half_pixel", "align_corners" or
 		// "asymmetric".
 		Coordinates string `json:"coordinates"`
@@ -44,11 +45,13 @@ type (
 		Rounding string `json:"rounding,omitempty"`
 	}
 	// WindowPool takes the maximum, or the average with Average, of each
-	// Kernel×Kernel window, or with Global of each map.
+	// Kernel×Kernel window, or one of Kernel rows and Width columns, or with Global
+	// of each map.
 	WindowPool struct {
 		Average  bool    `json:"average,omitempty"`
 		Global   bool    `json:"global,omitempty"`
 		Kernel   int     `json:"kernel,omitempty"`
+		Width    int     `json:"width,omitempty"` // where it is not Kernel
 		Stride   int     `json:"stride,omitempty"`
 		Pad      Padding `json:"pad,omitzero"`
 		CountPad bool    `json:"count_pad,omitempty"` // the border counts in averages, as zeros
@@ -149,7 +152,15 @@ func (r Resize) shape(in []Size) (Size, error) {
 	if err := want(in, 1, 0); err != nil {
 		return Size{}, err
 	}
-	return Size{in[0].C, r.side(in[0].H), r.side(in[0].W)}, nil
+	return Size{in[0].C, r.side(in[0].H), r.OfColumns().side(in[0].W)}, nil
+}
+
+// OfColumns scales rows as r does columns.
+func (r Resize) OfColumns() Resize {
+	if r.Columns != 0 {
+		r.Scale, r.Columns = r.Columns, 0
+	}
+	return r
 }
 
 func (r Resize) side(n int) int { return int(math.Floor(float64(n) * r.Scale)) }
@@ -217,11 +228,20 @@ func (p WindowPool) shape(in []Size) (Size, error) {
 	if p.Global {
 		return Size{in[0].C, 1, 1}, nil
 	}
-	h, w := in[0].H+p.Pad.Top+p.Pad.Bottom-p.Kernel, in[0].W+p.Pad.Left+p.Pad.Right-p.Kernel
+	rows, columns := p.Window()
+	h, w := in[0].H+p.Pad.Top+p.Pad.Bottom-rows, in[0].W+p.Pad.Left+p.Pad.Right-columns
 	if h < 0 || w < 0 {
-		return Size{}, fmt.Errorf("a map of %d×%d is smaller than the %d×%d window", in[0].W, in[0].H, p.Kernel, p.Kernel)
+		return Size{}, fmt.Errorf("a map of %d×%d is smaller than the %d×%d window", in[0].W, in[0].H, columns, rows)
 	}
 	return Size{in[0].C, h/p.Stride + 1, w/p.Stride + 1}, nil
+}
+
+// Window is the size of a window that is not Global.
+func (p WindowPool) Window() (rows, columns int) {
+	if p.Width == 0 {
+		return p.Kernel, p.Kernel
+	}
+	return p.Kernel, p.Width
 }
 
 func (n GroupNorm) params(name string) []Param { return Norm{Channels: n.Channels}.params(name) }

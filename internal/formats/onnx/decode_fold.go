@@ -306,14 +306,17 @@ func (c *call) foldTranspose() *tensor {
 	return must(c, out, err)
 }
 
-// part is what Slice takes of an axis.
-type part struct{ start, step, n int }
+// part is what Slice takes of an axis: n elements, and forwards none from end on.
+type part struct{ start, step, n, end int }
+
+// all says that it is the whole axis of n elements, in order.
+func (p part) all(n int) bool { return p.start == 0 && p.step == 1 && p.n == n }
 
 // parts are what Slice takes of each axis.
 func (c *call) parts(dims []int) []part {
 	out := make([]part, len(dims))
 	for i, d := range dims {
-		out[i] = part{0, 1, d}
+		out[i] = part{0, 1, d, d}
 	}
 	starts, ends, axes, steps := c.list("starts", 1), c.list("ends", 2), c.list("axes", 3), []int(nil)
 	if c.has(4) {
@@ -344,7 +347,7 @@ func (c *call) part(start, end, step, n int) part {
 		c.refuse("a step of 0")
 	case step > 0:
 		from, to := bounds(start, end, n)
-		return part{from, step, (max(to-from, 0) + step - 1) / step}
+		return part{from, step, (max(to-from, 0) + step - 1) / step, to}
 	}
 	// Backwards, an end of −1 is the last element, and one before the first is
 	// written as something less than −n.
@@ -355,7 +358,7 @@ func (c *call) part(start, end, step, n int) part {
 		end += n
 	}
 	start, end = min(max(start, -1), n-1), min(max(end, -1), n-1)
-	return part{max(start, 0), step, (max(start-end, 0) - step - 1) / -step}
+	return part{start: max(start, 0), step: step, n: (max(start-end, 0) - step - 1) / -step}
 }
 
 func (c *call) foldSlice() *tensor {

@@ -36,6 +36,9 @@ func translations() map[string]func(*call) []*feature {
 	for _, name := range []string{"Sum", "Max", "Min"} {
 		m[name] = one((*call).several)
 	}
+	for _, name := range []string{"Abs", "Elu", "Selu", "Celu", "Softplus", "Softsign", "Mish", "Swish", "Erf", "Gelu"} {
+		m[name] = one((*call).activation)
+	}
 	return m
 }
 
@@ -85,9 +88,6 @@ func (c *call) window(f *feature, kernel [2]int) window {
 		if w.kernel[i] = (kernel[i]-1)*w.dilation[i] + 1; w.kernel[i] > most {
 			c.refuse("a kernel that reaches %d pixels: up to %d are read", w.kernel[i], most)
 		}
-	}
-	if w.stride[0] != w.stride[1] {
-		c.refuse("strides %d by rows and %d by columns: one for both is read", w.stride[0], w.stride[1])
 	}
 	switch mode := c.string("auto_pad", "NOTSET"); mode {
 	case "NOTSET", "":
@@ -158,7 +158,8 @@ func (c *call) conv() *feature {
 	kernel := c.kernelOf(w)
 	win := c.window(f, kernel)
 	group := c.groups("group", w.dims[0])
-	op := networks.Conv{In: w.dims[1] * group, Out: w.dims[0], Kernel: max(win.kernel[0], win.kernel[1]), Stride: win.stride[0], NoBias: !c.has(2)}
+	stride, left := win.common()
+	op := networks.Conv{In: w.dims[1] * group, Out: w.dims[0], Kernel: max(win.kernel[0], win.kernel[1]), Stride: stride, NoBias: !c.has(2)}
 	if op.In != f.size.C {
 		c.refuse("its weights %v in %d groups are for %d channels, not %d", w.dims, group, op.In, f.size.C)
 	}
@@ -177,7 +178,32 @@ func (c *call) conv() *feature {
 			return dense(g, w, group, win.dilation, shape)
 		}}
 	}
-	return c.mapped("", op, f, c.bias(params, 2, op.Out)...)
+	return c.thinned(c.mapped("", op, f, c.bias(params, 2, op.Out)...), layoutNCHW(), left)
+}
+
+// common is the stride of a layer that moves as far by rows as by columns, and
+// of what is left to be taken of its result.
+func (w window) common() (stride int, left [2]int) {
+	if w.stride[0] == w.stride[1] {
+		return w.stride[0], [2]int{1, 1}
+	}
+	return 1, w.stride
+}
+
+// thinned takes one of so many rows and columns, from the first on.
+func (c *call) thinned(f *feature, layout []int, steps [2]int) *feature {
+	switch {
+	case steps == [2]int{1, 1}:
+		return f
+	case steps[0] == steps[1]:
+		return c.arranged(".thinned", networks.WindowPool{Kernel: 1, Stride: steps[0]}, layout, f)
+	case max(steps[0], steps[1]) > maxMultiple:
+		c.refuse("it takes one of %d rows and of %d columns: steps up to %d are read", steps[0], steps[1], maxMultiple)
+	}
+	// Resizing leaves out the last one of a part of a step.
+	f = c.bordered(".border", networks.PadEdge, padding([2]int{}, [2]int{steps[0] - 1, steps[1] - 1}), layout, f)
+	op := networks.Resize{Scale: c.ratio(steps[0], 1), Columns: c.ratio(steps[1], 1), Coordinates: "asymmetric", Rounding: "round_prefer_floor"}
+	return c.arranged(".thinned", op, layout, f)
 }
 
 func (c *call) bias(params []param, input, n int) []param {
@@ -222,6 +248,9 @@ func (c *call) convTranspose() *feature {
 	op := networks.ConvTranspose{In: w.dims[0], Out: w.dims[1] * group, Kernel: max(win.kernel[0], win.kernel[1]), Stride: win.stride[0], NoBias: !c.has(2)}
 	if op.In != f.size.C {
 		c.refuse("its weights %v are for %d channels, not %d", w.dims, op.In, f.size.C)
+	}
+	if win.stride[0] != win.stride[1] {
+		c.refuse("strides %d by rows and %d by columns: one for both is read", win.stride[0], win.stride[1])
 	}
 	more := c.pair("output_padding", 0)
 	begin, end := c.transposedBorders(f, win, more)
@@ -271,7 +300,11 @@ func (c *call) transposedBorders(f *feature, win window, more [2]int) (begin, en
 		}
 		total := (n-1)*win.stride[i] + more[i] + win.kernel[i] - want
 		if total < 0 {
-			begin[i], end[i] = 0, total
+			// To reach an output_shape the result grows. Runtimes leave it smaller than
+			// auto_pad promises.
+			if out != nil {
+				end[i] = total
+			}
 			continue
 		}
 		// Here the standard has the odd pixel at the beginning but for SAME_UPPER.
@@ -563,10 +596,7 @@ func (c *call) withConstant() *feature {
 	if c.in[0].f == nil {
 		i = 1
 	}
-	f, t := c.feature(i), c.tensor(1-i)
-	if !t.isFloat() {
-		c.refuse("input %d holds %s", 2-i, typeName(t.dtype))
-	}
+	f, t := c.feature(i), c.floatsAt(1-i)
 	if i == 0 {
 		t = c.aligned(f.dims(), t)
 	}
@@ -575,6 +605,11 @@ func (c *call) withConstant() *feature {
 		return &feature{layer: absent, size: f.size, axes: f.axes, stat: known}
 	}
 	v := c.perChannel(f, t)
+	if c.n.op == "Div" && i == 1 {
+		r := c.plain("", networks.Over, c.constantMap(f, v), f)
+		r.stat = known
+		return r
+	}
 	scale, shift := slices.Repeat([]float32{1}, len(v)), make([]float32, len(v))
 	for ch, v := range v {
 		switch {
@@ -586,10 +621,8 @@ func (c *call) withConstant() *feature {
 			scale[ch], shift[ch] = -1, v
 		case c.n.op == "Mul":
 			scale[ch] = v
-		case c.n.op == "Div" && i == 0:
+		default: // Div
 			scale[ch] = c.finite(1 / float64(v))
-		default:
-			c.refuse("it divides a constant by a map")
 		}
 	}
 	r := *c.affines("", f, scale, shift)
@@ -624,7 +657,8 @@ func (c *call) plain(suffix string, function networks.Function, a, b *feature) *
 		c.refuse("it computes with %s and %s, whose places do not correspond", a, b)
 	}
 	if swapped && function == networks.Over {
-		c.refuse("it divides %s by %s: the smaller map is read as divisor", b, a)
+		b = c.plain(suffix+".repeated", networks.Times, c.constantMap(a, slices.Repeat([]float32{1}, a.size.C)), b)
+		return c.plain(suffix, function, b, a)
 	}
 	op := networks.Op(networks.Pointwise{Function: function})
 	if function == networks.Plus && a.size == b.size {
@@ -662,31 +696,4 @@ func axisFromEnd(axes []axis, k int) axis {
 		return nil
 	}
 	return axes[len(axes)-k]
-}
-
-// several is Sum, Max and Min: sums of any number of maps, limits that are one
-// number.
-func (c *call) several() *feature {
-	if c.n.op == "Sum" {
-		f := c.feature(0)
-		for i := range c.in[1:] {
-			f = c.combine("", networks.Plus, f, c.feature(i+1))
-		}
-		return f
-	}
-	if len(c.in) != 2 || c.in[0].f != nil && c.in[1].f != nil {
-		c.refuse("a map and one number are read")
-	}
-	i := 0
-	if c.in[0].f == nil {
-		i = 1
-	}
-	v, ok := scalarOf(c.tensor(1 - i))
-	if !ok {
-		c.refuse("a map and one number are read")
-	}
-	if c.n.op == "Max" {
-		return c.clipped("", c.feature(i), c.finite(v), math.MaxFloat32)
-	}
-	return c.clipped("", c.feature(i), -math.MaxFloat32, c.finite(v))
 }

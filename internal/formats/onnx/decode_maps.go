@@ -109,18 +109,41 @@ func (c *call) pad() *feature {
 	if len(amounts) != 2*len(axes) {
 		c.refuse("it has %d amounts for %d axes", len(amounts), len(axes))
 	}
+	mode, value := c.string("mode", "constant"), c.real(c.number(2, c.float("value", 0)))
 	var begin, end [2]int
 	for i, a := range axes {
 		b, e := amounts[i], amounts[len(axes)+i]
 		switch d := layout[a]; {
 		case d == rows || d == columns:
 			begin[d-rows], end[d-rows] = b, e
-		case b != 0 || e != 0:
-			c.refuse("it pads axis %d by %d and %d: rows and columns are read", a, b, e)
+		case b == 0 && e == 0:
+		case d == channels:
+			f = c.padChannels(f, layout, mode, value, b, e)
+		default:
+			c.refuse("it pads axis %d by %d and %d: channels, rows and columns are read", a, b, e)
 		}
 	}
-	value := c.real(c.number(2, c.float("value", 0)))
-	return c.padded(f, layout, c.string("mode", "constant"), value, begin, end)
+	return c.padded(f, layout, mode, value, begin, end)
+}
+
+// padChannels adds channels in front of a map's and behind them, or takes them
+// away.
+func (c *call) padChannels(f *feature, layout []int, mode string, value float32, begin, end int) *feature {
+	n := f.size.C
+	if least := -n; mode != "constant" || begin <= least || end <= least || begin+end <= least || begin+end > maxChannels-n {
+		c.refuse("it pads %d channels by %d and %d, mode %.20q: constant is read", n, begin, end, mode)
+	}
+	var list []int
+	var scale, shift []float32
+	for i := -begin; i < n+end; i++ {
+		list = append(list, min(max(i, 0), n-1))
+		if i >= 0 && i < n {
+			scale, shift = append(scale, 1), append(shift, 0)
+		} else {
+			scale, shift = append(scale, 0), append(shift, value)
+		}
+	}
+	return c.affines(".value", c.pick(f, layout, list), scale, shift)
 }
 
 func (c *call) padded(f *feature, layout []int, mode string, value float32, begin, end [2]int) *feature {
@@ -170,26 +193,27 @@ func (c *call) slice() *feature {
 	f, layout := c.laidOut(0)
 	dims := f.dims()
 	var begin, end [2]int
+	steps := [2]int{1, 1}
 	var picked []int
 	for i, p := range c.parts(dims) {
 		switch d := layout[i]; {
 		case p.n == 0:
 			c.refuse("it leaves nothing of axis %d", i)
-		case p == part{0, 1, dims[i]}:
+		case p.all(dims[i]):
 		case d == channels:
 			for k := range p.n {
 				picked = append(picked, p.start+k*p.step)
 			}
-		case (d == rows || d == columns) && p.step == 1:
-			begin[d-rows], end[d-rows] = -p.start, p.start+p.n-dims[i]
+		case (d == rows || d == columns) && p.step > 0:
+			begin[d-rows], end[d-rows], steps[d-rows] = -p.start, p.end-dims[i], p.step
 		case p.n != 1 || dims[i] != 1:
-			c.refuse("it takes each %d. element of axis %d: of rows and columns, a part without gaps is read", p.step, i)
+			c.refuse("it takes axis %d from its end to its beginning: rows and columns keep their order", i)
 		}
 	}
 	if picked != nil {
 		f = c.pick(f, layout, picked)
 	}
-	return c.bordered("", networks.PadZero, padding(begin, end), layout, f)
+	return c.thinned(c.bordered("", networks.PadZero, padding(begin, end), layout, f), layout, steps)
 }
 
 // pick takes channels in an order.
@@ -286,27 +310,32 @@ func (c *call) pool() *feature {
 	f := c.maps(0)
 	kernel := c.pair("kernel_shape", 0)
 	win := c.window(f, kernel)
-	if win.dilation != [2]int{1, 1} || kernel[0] != kernel[1] {
-		c.refuse("kernel %v, dilations %v: square windows without gaps are read", kernel, win.dilation)
+	if win.dilation != [2]int{1, 1} {
+		c.refuse("dilations %v: windows without gaps are read", win.dilation)
 	}
-	op := networks.WindowPool{Average: c.n.op == "AveragePool", Kernel: kernel[0], Stride: win.stride[0], CountPad: c.int("count_include_pad", 0) != 0}
+	stride, left := win.common()
+	op := networks.WindowPool{Average: c.n.op == "AveragePool", Kernel: kernel[0], Stride: stride, CountPad: c.int("count_include_pad", 0) != 0}
+	if kernel[1] != kernel[0] {
+		op.Width = kernel[1]
+	}
 	if c.int("ceil_mode", 0) != 0 {
-		for i, n := range [2]int{f.size.H, f.size.W} {
-			more := win.ceil(i, n)
-			if more > 0 && op.Average && op.CountPad {
-				c.refuse("ceil_mode with count_include_pad at %d×%d pixels", f.size.W, f.size.H)
-			}
-			win.end[i] += more
+		more := [2]int{win.ceil(0, f.size.H), win.ceil(1, f.size.W)}
+		if op.Average && op.CountPad && more != [2]int{} {
+			// The border that the file names counts, what is beyond it does not.
+			f = c.bordered(".border", networks.PadZero, padding(win.begin, win.end), layoutNCHW(), f)
+			win.begin, win.end, op.CountPad = [2]int{}, [2]int{}, false
 		}
+		win.end[0] += more[0]
+		win.end[1] += more[1]
 	}
 	op.Pad = padding(win.begin, win.end)
 	if op.Pad == (networks.Padding{}) {
 		op.CountPad = false
 	}
-	if op.Kernel == 2 && op.Stride == 2 && op.Pad == (networks.Padding{}) {
+	if op == (networks.WindowPool{Average: op.Average, Kernel: 2, Stride: 2}) {
 		return c.mapped("", networks.Pool{Average: op.Average}, f)
 	}
-	return c.mapped("", op, f)
+	return c.thinned(c.mapped("", op, f), layoutNCHW(), left)
 }
 
 // ceil is how much more border the last window of ceil_mode takes. It starts
@@ -338,12 +367,21 @@ func (c *call) upsample() *feature {
 	default:
 		scales = []float32{1, 1, c.float("height_scale", 0), c.float("width_scale", 0)}
 	}
-	s := c.byScales(layout, nil, scales)
+	return c.resizedBefore11(f, layout, c.byScales(layout, nil, scales))
+}
+
+// resizedBefore11 is Upsample, and Resize before opset 11. Nearest pixels are rounded
+// one way where an axis becomes smaller, and the other way where it does not.
+func (c *call) resizedBefore11(f *feature, layout []int, s scaling) *feature {
+	if (s.rows < 1) != (s.columns < 1) {
+		first := scaling{rows: s.rows, columns: 1}
+		first.op = c.oldMode(first)
+		f, s.rows = c.resized(f, layout, first), 1
+	}
 	s.op = c.oldMode(s)
 	return c.resized(f, layout, s)
 }
 
-// oldMode is the mode of Upsample and of Resize before opset 11.
 func (c *call) oldMode(s scaling) networks.Resize {
 	op := networks.Resize{Coordinates: "asymmetric", Rounding: "floor"}
 	switch mode := c.string("mode", "nearest"); mode {
@@ -370,9 +408,7 @@ func (c *call) scales(input int) []float32 {
 func (c *call) resize() *feature {
 	f, layout := c.laidOut(0)
 	if c.opsetBefore(11) {
-		s := c.byScales(layout, nil, c.scales(1))
-		s.op = c.oldMode(s)
-		return c.resized(f, layout, s)
+		return c.resizedBefore11(f, layout, c.byScales(layout, nil, c.scales(1)))
 	}
 	if policy := c.string("keep_aspect_ratio_policy", "stretch"); policy != "stretch" {
 		c.refuse("keep_aspect_ratio_policy %.20q: stretch is read", policy)
@@ -467,21 +503,21 @@ func (c *call) resized(f *feature, layout []int, s scaling) *feature {
 	if s.rows == 1 && s.columns == 1 {
 		return f
 	}
-	if s.rows != s.columns {
-		c.refuse("it scales rows by %g and columns by %g: one scale for both is read", s.rows, s.columns)
-	}
 	op := s.op
 	op.Scale = s.rows
+	if s.columns != s.rows {
+		op.Columns = s.columns
+	}
 	switch op.Coordinates {
 	case "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric":
 	case "half_pixel_symmetric":
 		// It differs where a side is no whole number of pixels before rounding.
-		if h, w := float64(f.size.H)*op.Scale, float64(f.size.W)*op.Scale; h != math.Floor(h) || w != math.Floor(w) {
-			c.refuse("half_pixel_symmetric at a scale of %g and %d×%d pixels", op.Scale, f.size.W, f.size.H)
+		if h, w := float64(f.size.H)*s.rows, float64(f.size.W)*s.columns; h != math.Floor(h) || w != math.Floor(w) {
+			c.refuse("half_pixel_symmetric at scales of %g and %g and %d×%d pixels", s.rows, s.columns, f.size.W, f.size.H)
 		}
 		op.Coordinates = "half_pixel"
 	case "tf_half_pixel_for_nn":
-		if op.Linear || op.Rounding != "floor" || op.Scale != math.Floor(op.Scale) {
+		if op.Linear || op.Rounding != "floor" || s.rows != math.Floor(s.rows) || s.columns != math.Floor(s.columns) {
 			c.refuse("tf_half_pixel_for_nn is read for nearest pixels, rounded by floor, and whole scales")
 		}
 		op.Coordinates = "asymmetric" // the same then
@@ -491,7 +527,7 @@ func (c *call) resized(f *feature, layout []int, s scaling) *feature {
 	if !op.Linear && !slices.Contains([]string{"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"}, op.Rounding) {
 		c.refuse("nearest_mode %.40q", op.Rounding)
 	}
-	if k := int(op.Scale); float64(k) == op.Scale && !op.Linear && op.Scale <= 64 && repeats(op, k) {
+	if k := int(op.Scale); float64(k) == op.Scale && op.Columns == 0 && !op.Linear && op.Scale <= 64 && repeats(op, k) {
 		return c.arranged("", networks.Upsample{Factor: k}, layout, f)
 	}
 	return c.arranged("", op, layout, f)

@@ -72,8 +72,8 @@ func (c *call) statWith(f *feature, t *tensor, first bool) *stat {
 	return nil
 }
 
-// root is Sqrt and Reciprocal, which no layer computes: they are read as steps
-// of a norm.
+// root is Sqrt and Reciprocal. Both are steps of a norm, and no layer computes a
+// root.
 func (c *call) root() *feature {
 	f := c.feature(0)
 	switch {
@@ -81,6 +81,8 @@ func (c *call) root() *feature {
 		return f.step(deviation)
 	case c.n.op == "Reciprocal" && f.is(deviation):
 		return f.step(inverse)
+	case c.n.op == "Reciprocal":
+		return c.plain("", networks.Over, c.constantMap(f, slices.Repeat([]float32{1}, f.size.C)), f)
 	}
 	c.refuse("it is read as part of an instance norm, (x − mean)/√(variance + ε), alone")
 	return nil
@@ -99,12 +101,14 @@ func (c *call) power() *feature {
 		return f
 	case ok && v == 2:
 		return c.combine("", networks.Times, f, f)
+	case ok && v == 3:
+		return c.plain("", networks.Times, f, c.plain(".square", networks.Times, f, f))
 	case ok && v == .5 && f.is(variance):
 		return f.step(deviation)
 	case ok && v == -.5 && f.is(variance):
 		return f.step(inverse)
 	}
-	c.refuse("squares are read, and roots as part of an instance norm")
+	c.refuse("squares and cubes are read, and roots as part of an instance norm")
 	return nil
 }
 

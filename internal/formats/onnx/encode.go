@@ -211,7 +211,7 @@ func (e *encoder) spatial(l networks.Layer, inputs []string, output string, dtyp
 		e.pad(l, op, inputs, output, dtype)
 	case networks.Upsample:
 		// Asymmetric and floor together repeat each pixel exactly Factor times.
-		e.resize(l, inputs, output, float64(op.Factor), text("mode", "nearest"),
+		e.resize(l, inputs, output, float64(op.Factor), float64(op.Factor), text("mode", "nearest"),
 			text("coordinate_transformation_mode", "asymmetric"), text("nearest_mode", "floor"))
 	case networks.Resize:
 		mode := []*onnxpb.AttributeProto{text("mode", "linear")}
@@ -221,7 +221,7 @@ func (e *encoder) spatial(l networks.Layer, inputs []string, output string, dtyp
 				mode = append(mode, text("nearest_mode", op.Rounding))
 			}
 		}
-		e.resize(l, inputs, output, op.Scale, append(mode, text("coordinate_transformation_mode", op.Coordinates))...)
+		e.resize(l, inputs, output, op.Scale, op.OfColumns().Scale, append(mode, text("coordinate_transformation_mode", op.Coordinates))...)
 	case networks.DepthToSpace:
 		mode := "DCR"
 		if op.CRD {
@@ -379,8 +379,8 @@ func (e *encoder) pad(l networks.Layer, op networks.Pad, inputs []string, output
 }
 
 // resize scales by a factor, which, unlike sizes, leaves the input's size free.
-func (e *encoder) resize(l networks.Layer, inputs []string, output string, scale float64, attrs ...*onnxpb.AttributeProto) {
-	scales := e.floats(l.Name+".scales", []int{4}, []float32{1, 1, float32(scale), float32(scale)})
+func (e *encoder) resize(l networks.Layer, inputs []string, output string, rows, columns float64, attrs ...*onnxpb.AttributeProto) {
+	scales := e.floats(l.Name+".scales", []int{4}, []float32{1, 1, float32(rows), float32(columns)})
 	e.node("Resize", l.Name, output, append(inputs, "", scales), attrs...)
 }
 
@@ -393,7 +393,8 @@ func (e *encoder) pool(l networks.Layer, op networks.WindowPool, inputs []string
 		e.node("Global"+kind, l.Name, output, inputs)
 		return
 	}
-	attrs := []*onnxpb.AttributeProto{list("kernel_shape", op.Kernel, op.Kernel), list("strides", op.Stride, op.Stride)}
+	rows, columns := op.Window()
+	attrs := []*onnxpb.AttributeProto{list("kernel_shape", rows, columns), list("strides", op.Stride, op.Stride)}
 	if op.Pad != (networks.Padding{}) {
 		attrs = append(attrs, list("pads", op.Pad.Top, op.Pad.Left, op.Pad.Bottom, op.Pad.Right))
 	}

@@ -263,8 +263,8 @@ func comparePeers(t *testing.T, cases []*peerCase) {
 	for _, c := range cases {
 		create(t, filepath.Join(dir, c.Name+".safetensors"), func(f *os.File) error { return safetensors.Encode(f, c.set, nil, safetensors.F32) })
 	}
-	onnxShapes := python(t, "onnx and onnxruntime", "testdata/run_onnx.py", dir)
-	torchShapes := python(t, "torch", "testdata/run_torch.py", dir)
+	onnxShapes := shapesBy(t, "onnx and onnxruntime", "testdata/run_onnx.py", dir)
+	torchShapes := shapesBy(t, "torch", "testdata/run_torch.py", dir)
 	for _, c := range cases {
 		for i, shape := range c.Shapes {
 			got, want := onnxShapes[c.Name][i], torchShapes[c.Name][i]
@@ -348,12 +348,22 @@ func read(t *testing.T, path string, n int) []float32 {
 	return values
 }
 
+// shapesBy runs a script that prints the shapes of what it made.
+func shapesBy(t *testing.T, modules, script, dir string) (shapes map[string][][]int) {
+	t.Helper()
+	out := python(t, modules, script, dir)
+	if err := json.Unmarshal(out, &shapes); err != nil {
+		t.Fatalf("%s printed %q: %v", script, out, err)
+	}
+	return shapes
+}
+
 // python runs a script with the first Python that has its modules, and skips
-// the test where none has.
-func python(t *testing.T, modules, script, dir string) map[string][][]int {
+// the test where none has. It returns what the script printed.
+func python(t *testing.T, modules, script string, args ...string) []byte {
 	t.Helper()
 	for _, p := range []string{os.Getenv("STYLENET_PEERS_PYTHON"), "python3", "/usr/bin/python3"} {
-		cmd := exec.Command(p, script, dir)
+		cmd := exec.Command(p, append([]string{script}, args...)...)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		out, err := cmd.Output()
@@ -363,11 +373,7 @@ func python(t *testing.T, modules, script, dir string) map[string][][]int {
 		if err != nil {
 			continue
 		}
-		var shapes map[string][][]int
-		if err := json.Unmarshal(out, &shapes); err != nil {
-			t.Fatalf("%s printed %q: %v", script, out, err)
-		}
-		return shapes
+		return out
 	}
 	t.Skipf("needs a Python with numpy, %s: set STYLENET_PEERS_PYTHON to its path", modules)
 	return nil

@@ -1,97 +1,15 @@
 """Makes models/*.onnx: small files of every operator and form that Decode
 reads, with ONNX Runtime's answers, so that tests run without Python.
 
-usage: make_models.py, in its folder; needs numpy, onnx, onnxruntime and torch.
-
-Each file holds its own questions and answers as initialisers that its graph
-does not use: golden.0.input (uint8, N=1), golden.0.output (float32, as the file
-orders it), and golden.1 … for other sizes. metadata_props may hold a "tolerance"
-other than a ten thousandth of the largest value.
+usage: make_models.py, in its folder; needs numpy, onnx and onnxruntime.
 """
 import os
 import shutil
-import zlib
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-ort.set_default_logger_severity(3)
-rnd = np.random.RandomState(1)
-options = ort.SessionOptions()
-options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # some quantize what the file does not
-options.intra_op_num_threads = 1
-F, U8, F16, I64 = TensorProto.FLOAT, TensorProto.UINT8, TensorProto.FLOAT16, TensorProto.INT64
-made = []
-
-
-def f(*shape, scale=1.0, dtype=np.float32):
-    return (rnd.randn(*shape) * scale).astype(dtype)
-
-
-def kernel(*shape, dtype=np.float32):
-    return f(*shape, scale=1 / np.sqrt(np.prod(shape[1:])), dtype=dtype)
-
-
-def i(*values):
-    return np.array(values, np.int64)
-
-
-def fl(*values):
-    return np.array(values, np.float32)
-
-
-def scalar(v):
-    return np.float32(v)
-
-
-def node(op, inputs, outputs="y", **attributes):
-    return helper.make_node(op, inputs.split(" ") if inputs else [], outputs.split(" "), name=f"{op}.{outputs.split(' ')[0]}", **attributes)
-
-
-def model(nodes, weights, opset, dims_in, dims_out, dtype, out_dtype, ir=8, old=False):
-    inputs = [helper.make_tensor_value_info("x", dtype, dims_in)]
-    initializers = [numpy_helper.from_array(np.asarray(v), k) if not isinstance(v, TensorProto) else v for k, v in weights.items()]
-    if old:  # as files before IR version 4 are
-        inputs += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in initializers]
-    graph = helper.make_graph(nodes, "golden", inputs, [helper.make_tensor_value_info("y", out_dtype, dims_out)], initializers)
-    return helper.make_model(graph, opset_imports=[helper.make_operatorsetid("", opset)], ir_version=ir, producer_name="make_models", producer_version="1")
-
-
-def order(layout, h, w, channels):
-    return {"NCHW": [1, channels, h, w], "NHWC": [1, h, w, channels], "CHW": [channels, h, w], "HWC": [h, w, channels]}[layout]
-
-
-def case(name, build, opset=17, shapes=((8, 12),), fixed=False, layout="NCHW", dtype=F, out_dtype=None, channels=3, tolerance=None,
-         like=None, like_opset=17, check=True, old=False, scale=1.0):
-    """build(h, w) gives nodes and weights; like(h, w) those of a graph that does
-    the same, where ONNX Runtime does not run the first."""
-    out_dtype = out_dtype or dtype
-    free = {"NCHW": ["n", channels, "h", "w"], "NHWC": ["n", "h", "w", channels], "CHW": [channels, "h", "w"], "HWC": ["h", "w", channels]}[layout]
-    rank_out = [None] * len(free)
-
-    def at(h, w, make, v):
-        rnd.seed(zlib.crc32(name.encode()))  # the same weights at all sizes
-        nodes, weights = make(h, w)
-        dims = order(layout, h, w, channels) if fixed else free
-        return model(nodes, weights, v, dims, rank_out, dtype, out_dtype, ir=3 if old else 8, old=old)
-
-    saved = at(*shapes[0], build, opset)
-    if check and like is None:
-        onnx.checker.check_model(saved)
-    for k, (h, w) in enumerate(shapes):
-        x = rnd.randint(0, 256, order(layout, h, w, channels)).astype(np.uint8)
-        m = at(h, w, like or build, like_opset if like else opset)
-        session = ort.InferenceSession(m.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        given = x if dtype == U8 else (x * np.float32(scale)).astype(np.float16 if dtype == F16 else np.float32)
-        y = session.run(None, {"x": given})[0].astype(np.float32)
-        assert np.isfinite(y).all() and y.std() > 0, name
-        saved.graph.initializer.append(numpy_helper.from_array(x, f"golden.{k}.input"))
-        saved.graph.initializer.append(numpy_helper.from_array(y, f"golden.{k}.output"))
-    helper.set_model_props(saved, {k: str(v) for k, v in (("tolerance", tolerance), ("scale", None if scale == 1 else scale)) if v is not None})
-    onnx.save(saved, f"models/{name}.onnx")
-    made.append(name)
+from cases import F, F16, I64, U8, case, f, fl, i, kernel, made, node, scalar
 
 
 def simple(name, op, weights=None, inputs=None, **options):
@@ -113,6 +31,8 @@ simple("conv_no_bias", "Conv", {"w": kernel(4, 3, 1, 1)})
 simple("conv_wide", "Conv", {"w": kernel(4, 3, 3, 5), "b": f(4)}, attributes=dict(pads=[1, 2, 0, 3]))
 simple("conv_tall", "Conv", {"w": kernel(4, 3, 5, 2)}, attributes=dict(pads=[2, 0, 1, 1], strides=[2, 2]))
 simple("conv_even", "Conv", {"w": kernel(4, 3, 4, 4)}, attributes=dict(pads=[1, 2, 2, 1]))
+simple("conv_strides", "Conv", w, attributes=dict(pads=[1, 2, 0, 1], strides=[1, 3]), shapes=((8, 12), (9, 18)))
+simple("conv_strides_same", "Conv", w, attributes=dict(auto_pad="SAME_UPPER", strides=[4, 2]))
 simple("conv_dilated", "Conv", w, attributes=dict(dilations=[2, 3], pads=[2, 3, 2, 3]))
 simple("conv_group", "Conv", {"w": kernel(6, 2, 3, 3), "b": f(6)}, attributes=dict(group=2), channels=4)
 simple("conv_depthwise", "Conv", {"w": kernel(6, 1, 3, 3), "b": f(6)}, attributes=dict(group=3, pads=[1, 1, 1, 1]))
@@ -193,6 +113,14 @@ centred("prelu_opset6", "PRelu", "s", {"s": fl(.1, .2, .3)}, opset=6, like=([nod
 scale = {"k": scalar(0.02)}
 for op, attributes in (("Tanh", {}), ("Sigmoid", {}), ("HardSigmoid", dict(alpha=0.3, beta=0.4)), ("HardSwish", {})):
     case(op.lower(), lambda h, w_: ([node("Sub", "x half", "c"), node("Mul", "c k", "d"), node(op, "d", **attributes)], {**centre, **scale}))
+for op, attributes, opset in (("Elu", {}, 7), ("Elu", dict(alpha=0.3), 22), ("Selu", {}, 7), ("Selu", dict(alpha=2.0, gamma=0.5), 17), ("Celu", {}, 12), ("Celu", dict(alpha=0.4), 17),
+                              ("Softplus", {}, 7), ("Softsign", {}, 7), ("Mish", {}, 18), ("Swish", dict(alpha=1.5), 24), ("Erf", {}, 9), ("Gelu", {}, 20), ("Gelu", dict(approximate="tanh"), 20)):
+    like = {"Swish": (lambda h, w_: ([node("Sub", "x half", "c"), node("Mul", "c k", "d"), node("Mul", "d a", "e"), node("Sigmoid", "e", "g"), node("Mul", "d g")], {**centre, **scale, "a": scalar(1.5)}))}.get(op)
+    case("_".join([op.lower(), *(str(v) for v in attributes.values())]), lambda h, w_: ([node("Sub", "x half", "c"), node("Mul", "c k", "d"), node(op, "d", **attributes)], {**centre, **scale}),
+         opset=opset, like=like, tolerance=1e-6 if op == "Erf" else None)
+centred("abs", "Abs")
+centred("cube", "Pow", "three", {"three": scalar(3)})
+case("reciprocal", lambda h, w_: ([node("Add", "x k", "c"), node("Reciprocal", "c")], {"k": scalar(9)}))
 case("silu", lambda h, w_: ([node("Sub", "x half", "c"), node("Mul", "c k", "d"), node("Sigmoid", "d", "e"), node("Mul", "d e")], {**centre, **scale}))
 case("scaled_tanh", lambda h, w_: ([node("ScaledTanh", "x", alpha=150.0, beta=0.01)], {}), opset=7, check=False)
 case("tanh_scaled", lambda h, w_: ([node("Mul", "x k", "a"), node("Tanh", "a", "b"), node("Mul", "b m", "c"), node("Add", "c n")], {**scale, "m": scalar(150), "n": scalar(127.5)}))
@@ -210,10 +138,12 @@ centred("square", "Pow", "two", {"two": scalar(2)})
 for op in ("Add", "Sub", "Mul", "Div"):
     simple(f"{op.lower()}_scalar", op, {"k": scalar(3)})
     simple(f"{op.lower()}_channels", op, {"k": f(3, 1, 1)}, opset=7)
-    if op != "Div":
-        simple(f"{op.lower()}_constant_first", op, {"k": f(1, 3, 1, 1)}, inputs="k x", opset=14)
+    case(f"{op.lower()}_constant_first", lambda h, w_: ([node("Add", "x one", "a"), node(op, "k a")], {"k": f(1, 3, 1, 1), "one": scalar(1)}), opset=14)
     case(f"{op.lower()}_maps", lambda h, w_: ([node("Mul", "x k", "a"), node("Add", "x one", "b"), node(op, "a b")], {"k": f(3, 1, 1), "one": scalar(1)}))
     case(f"{op.lower()}_gate", lambda h, w_: ([node("Mul", "x k", "a"), node("GlobalAveragePool", "x", "g"), node(op, "a g")], {"k": f(3, 1, 1)}))
+case("div_smaller_first", lambda h, w_: ([node("Add", "x one", "a"), node("GlobalMaxPool", "a", "g"), node("Div", "g a")], {"one": scalar(1)}))
+for op in ("Sum", "Max", "Min"):
+    case(f"{op.lower()}_several", lambda h, w_: ([node("Mul", "x k", "a"), node("GlobalAveragePool", "x", "g"), node(op, "v x g a s")], {"k": f(3, 1, 1), "v": f(3, 1, 1, scale=100), "s": scalar(7)}))
 case("sub_smaller_first", lambda h, w_: ([node("GlobalMaxPool", "x", "g"), node("Sub", "g x")], {}))
 case("mul_one_channel", lambda h, w_: ([node("Slice", "x s e a", "g"), node("Mul", "g x")], {"s": i(1), "e": i(2), "a": i(1)}))
 case("add_opset6", lambda h, w_: ([node("Add", "x k", broadcast=1, axis=1)], {"k": fl(1, 20, 300)}), opset=6,
@@ -237,10 +167,15 @@ case("pad_torch", lambda h, w_: ([  # how PyTorch writes a border of 1, 2, 3 and
     node("ConstantOfShape", "n", "z", value=helper.make_tensor("", I64, [1], [0])), node("Concat", "p z", "a", axis=0), node("Reshape", "a s", "b"),
     node("Slice", "b m1 end zero m1", "c"), node("Transpose", "c", "d", perm=[1, 0]), node("Reshape", "d m1", "e"), node("Cast", "e", "g", to=I64), node("Pad", "x g", mode="reflect")],
     {"s": i(-1, 2), "m1": i(-1), "end": i(-9223372036854775807), "zero": i(0)}))
+simple("pad_channels", "Pad", {"p": i(0, 2, 1, 2, 0, 1, 3, 4), "v": scalar(-9)})
+simple("pad_channels_negative", "Pad", {"p": i(0, -1, 0, 0, 0, 2, 0, 0)})
 simple("crop", "Crop", opset=7, check=False, attributes=dict(border=[1, 2, 3, 4]))
 case("crop_scale", lambda h, w_: ([node("Crop", "x", border=[1, 2, 1, 1], scale=[h - 3, w_ - 2])], {}), opset=7, check=False, fixed=True, shapes=((8, 12), (9, 9)))
 simple("slice_crop", "Slice", {"s": i(1, 2), "e": i(-2, 9223372036854775807), "a": i(2, -1)})
 simple("slice_opset1", "Slice", opset=7, attributes=dict(starts=[1, 2], ends=[2147483647, -1], axes=[2, 3]))
+
+simple("slice_steps", "Slice", {"s": i(1, 0), "e": i(-1, 9223372036854775807), "a": i(2, 3), "t": i(2, 2)})
+simple("slice_steps_apart", "Slice", {"s": i(0, 1), "e": i(9223372036854775807, 9223372036854775807), "a": i(2, 3), "t": i(1, 3)}, shapes=((8, 12), (9, 24)))
 
 # Channels.
 simple("slice_channels", "Slice", {"s": i(1), "e": i(3), "a": i(1)}, channels=4)
@@ -285,6 +220,8 @@ for coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymme
     for s in (2, 0.5, 1.5):
         simple(f"resize_linear_{coordinates}_{s}", "Resize", {"s": fl(1, 1, s, s)}, inputs="x  s", opset=13 if s == 2 else 18, shapes=((4, 6),),
                attributes=dict(mode="linear", coordinate_transformation_mode=coordinates))
+simple("resize_apart", "Resize", {"s": fl(1, 1, 2, 0.5)}, inputs="x  s", shapes=((4, 6),))
+simple("resize_apart_linear", "Resize", {"s": fl(1, 1, 1, 2)}, inputs="x  s", attributes=dict(mode="linear"), shapes=((4, 6),))
 simple("resize_default", "Resize", {"s": fl(1, 1, 2, 2)}, inputs="x  s", opset=13, shapes=((4, 6),))
 simple("resize_roi", "Resize", {"roi": fl(), "s": fl(1, 1, 2, 2)}, opset=11, shapes=((4, 6),))
 simple("resize_axes", "Resize", {"s": fl(2, 2)}, inputs="x  s", opset=18, attributes=dict(axes=[3, 2]), shapes=((4, 6),))
@@ -295,6 +232,7 @@ for s in (2, 0.5):
     for mode in ("nearest", "linear"):
         simple(f"resize_opset10_{mode}_{s}", "Resize", {"s": fl(1, 1, s, s)}, opset=10, attributes=dict(mode=mode), shapes=((4, 6),))
         simple(f"upsample_opset9_{mode}_{s}", "Upsample", {"s": fl(1, 1, s, s)}, opset=9, attributes=dict(mode=mode), shapes=((4, 6),)) if s > 1 else None
+simple("resize_opset10_apart", "Resize", {"s": fl(1, 1, 3, 0.5)}, opset=10, shapes=((4, 6),))
 simple("upsample_opset7", "Upsample", opset=7, attributes=dict(mode="nearest", scales=[1.0, 1.0, 2.0, 2.0]), shapes=((4, 6),))
 simple("upsample_opset1", "Upsample", opset=1, attributes=dict(mode="nearest", width_scale=2.0, height_scale=2.0), shapes=((4, 6),),
        like=lambda h, w_: ([node("Resize", "x  s", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")], {"s": fl(1, 1, 2, 2)}))
@@ -316,6 +254,8 @@ for op in ("MaxPool", "AveragePool"):
     simple(f"{n}_ceil", op, attributes=dict(kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), shapes=((8, 12), (6, 10)))
     simple(f"{n}_same", op, attributes=dict(kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"))
     simple(f"global_{n}", f"Global{op}")
+    simple(f"{n}_wide", op, attributes=dict(kernel_shape=[2, 5], strides=[1, 3], pads=[0, 2, 1, 2]), shapes=((8, 12), (7, 15)))
+simple("average_pool_count_ceil", "AveragePool", attributes=dict(kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0], ceil_mode=1, count_include_pad=1), opset=19)
 simple("average_pool_count_pad", "AveragePool", attributes=dict(kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1], count_include_pad=1))
 case("reduce_mean", lambda h, w_: ([node("ReduceMean", "x", "m", axes=[2, 3]), node("Mul", "x m")], {}))
 case("reduce_mean_squeezed", lambda h, w_: ([node("ReduceMean", "x", "m", axes=[2, 3], keepdims=0), node("Unsqueeze", "m ax", "u"), node("Mul", "x u")], {"ax": i(2, 3)}))
