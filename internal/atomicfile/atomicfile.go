@@ -1,8 +1,9 @@
 // Package atomicfile replaces files whole: after a crash, a full disk or a
 // failed write a path holds its old content or its new content, never a part.
 //
-// It owns the temporary file, its sync and its rename, and directories that are
-// made for outputs and taken back where nothing comes of them. It refuses to
+// It owns the temporary file, its sync and its rename, the clearing of those that
+// killed processes left behind, and directories that are made for outputs and
+// taken back where nothing comes of them. It refuses to
 // decide what is written.
 package atomicfile
 
@@ -109,11 +110,11 @@ func replace(path string, perm fs.FileMode, write func(io.Writer) error) (err er
 	}
 
 	dir := filepath.Dir(path)
-	temp := filepath.Join(dir, tempPrefix+rand.Text())
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	f, temp, release, err := create(dir, perm)
 	if err != nil {
 		return bare(err)
 	}
+	defer release()
 	defer func() {
 		if temp != "" { // not renamed, also when write panics
 			f.Close() // does nothing to a closed file; Windows removes no open one
@@ -139,6 +140,22 @@ func replace(path string, perm fs.FileMode, write func(io.Writer) error) (err er
 	}
 	temp = ""
 	return bare(SyncDir(dir))
+}
+
+// create makes a temporary file in dir that no sweep removes before release is
+// called.
+func create(dir string, perm fs.FileMode) (f *os.File, temp string, release func(), err error) {
+	for {
+		temp = filepath.Join(dir, tempPrefix+rand.Text())
+		if f, err = os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm); err != nil {
+			return nil, "", nil, err
+		}
+		release, lost := hold(f, temp)
+		if !lost {
+			return f, temp, release, nil
+		}
+		f.Close() // a sweep removes it
+	}
 }
 
 func fill(f *os.File, write func(io.Writer) error) error {
