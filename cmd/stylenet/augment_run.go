@@ -113,6 +113,9 @@ func (o *augmentOptions) run(cmd *cobra.Command) (err error) {
 	if len(data.Images) == 0 {
 		warn(cmd, "%s lists no images: there is nothing to paint", o.coco)
 	}
+	if n := data.Outside; n > 0 {
+		warn(cmd, "%s: %d of %d annotations have a box that sticks out of its picture, annotation %d first: they are kept as they are", o.coco, n, data.Annotations, data.FirstOutside)
+	}
 	if err := data.Number(o.variants); err != nil {
 		return err
 	}

@@ -3,8 +3,7 @@
 //
 // It owns the temporary file, its sync and its rename, the clearing of those that
 // killed processes left behind, and directories that are made for outputs and
-// taken back where nothing comes of them. It refuses to
-// decide what is written.
+// taken back where nothing comes of them. It refuses to decide what is written.
 package atomicfile
 
 import (

@@ -39,6 +39,10 @@ type Dataset struct {
 	Images []Image
 	// Annotations is how many there are.
 	Annotations int
+	// Outside is how many of them have a box that sticks out of its picture by more
+	// than rounding does, and FirstOutside the least number of one.
+	Outside      int
+	FirstOutside int64
 
 	largest  int64 // number of a picture or an annotation, without its sign
 	path     string
@@ -95,10 +99,11 @@ func (f *faults) err() error {
 type reference struct {
 	id, image, category int64
 	right, bottom       float32 // of the box, in pixels; 0 without one
+	outside             bool    // the box begins outside of its picture
 }
 
-// slack is how far a box may stick out of its picture, in pixels: those of COCO
-// do by rounding.
+// slack is how far a box sticks out of its picture, in pixels, where that is not
+// worth a word: those of COCO do by rounding.
 const slack = 2
 
 // reading is the state of Read.
@@ -114,11 +119,12 @@ type reading struct {
 // Read reads a file of annotations: an object with "images", a list of objects
 // with "id", "file_name", "width" and "height", and where they are there
 // "annotations" (objects with "id" and "image_id", and where they have them
-// "category_id", and "bbox" of 4 numbers that sticks out of the picture by 2
-// pixels at most) and "categories" (objects with "id"). IDs are whole numbers, and
-// unique in their list. Other keys may hold anything. A byte order mark is passed
-// over. The error is a *FormatError with the faults that were found, unless the
-// file cannot be read.
+// "category_id", and "bbox" of x, y, width and height, the latter at least 0) and
+// "categories" (objects with "id"). IDs are whole numbers, and unique in their list.
+// Other keys may hold anything. A box that sticks out of its picture is no fault,
+// and counted: sets in use have them, and whoever reads them cuts them off. A byte
+// order mark is passed over. The error is a *FormatError with the faults that were
+// found, unless the file cannot be read.
 func Read(ctx context.Context, path string) (*Dataset, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -221,9 +227,8 @@ func (r *reading) annotation(value json.RawMessage, i int) {
 		switch {
 		case json.Unmarshal(box, &b) != nil || len(b) != 4 || b[2] < 0 || b[3] < 0:
 			r.add("annotation %d: bbox must be x, y, width and height, got %s", id, shown(box))
-		case b[0] < -slack || b[1] < -slack:
-			r.add("annotation %d: bbox %s begins outside the picture", id, shown(box))
 		default:
+			ref.outside = b[0] < -slack || b[1] < -slack
 			ref.right, ref.bottom = float32(b[0]+b[2]), float32(b[1]+b[3])
 		}
 	}
@@ -334,8 +339,11 @@ func (r *reading) compare() {
 		}
 		n, found := slices.BinarySearchFunc(byID, ref.image, func(image Image, id int64) int { return cmp.Compare(image.ID, id) })
 		if found {
-			if image := byID[n]; float64(ref.right) > float64(image.W)+slack || float64(ref.bottom) > float64(image.H)+slack {
-				r.add("annotation %d: bbox reaches to %v, %v, outside image %d of %d×%d pixels", ref.id, ref.right, ref.bottom, image.ID, image.W, image.H)
+			if image := byID[n]; ref.outside || float64(ref.right) > float64(image.W)+slack || float64(ref.bottom) > float64(image.H)+slack {
+				if r.data.Outside == 0 { // references are sorted
+					r.data.FirstOutside = ref.id
+				}
+				r.data.Outside++
 			}
 		} else if all {
 			r.add("annotation %d: there is no image %d", ref.id, ref.image)
