@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -69,20 +70,20 @@ type augmentReport struct {
 // augmentRun paints a data set, one style after the other, so that one model is
 // in memory at a time.
 type augmentRun struct {
-	o       *augmentOptions
-	cmd     *cobra.Command
-	data    *coco.Dataset
-	styles  []augmentStyle
-	journal *batch.Journal
+	o      *augmentOptions
+	cmd    *cobra.Command
+	data   *coco.Dataset
+	styles []augmentStyle
+	done   *results
 
 	results [][]int // of each style: the image's index × variants + the variant, ascending
 	index   int     // of the style at work
 	painter painter
 
-	bar          *shares
-	done, failed int                 // results
-	passed       atomic.Int64        // that were done before
-	missing      map[variantKey]bool // results that failed
+	bar             *shares
+	painted, failed int                 // results
+	passed          atomic.Int64        // that were done before
+	missing         map[variantKey]bool // results that failed
 }
 
 type variantKey struct {
@@ -96,6 +97,7 @@ type augmentTask struct {
 	choice        augmentChoice
 	input, output string
 	settings      string
+	entry         batch.Entry
 
 	src      images.Reader
 	metadata images.Metadata
@@ -132,10 +134,10 @@ func (o *augmentOptions) run(cmd *cobra.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	r := &augmentRun{o: o, cmd: cmd, data: data, styles: styles, missing: map[variantKey]bool{}}
-	if r.journal, err = batch.OpenJournal(o.output); err != nil {
+	if r.done, err = openResults(cmd, o.output, true); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.journal.Close()) }()
+	defer func() { err = errors.Join(err, r.done.Close()) }()
 	return r.all(dev)
 }
 
@@ -340,7 +342,7 @@ func (r *augmentRun) interrupted(err error, total int) error {
 	if cause == nil {
 		return err
 	}
-	return &hinted{fmt.Errorf("%d of %d pictures are done: %w", r.done+int(r.passed.Load()), total, cause), "go on with the same command"}
+	return &hinted{fmt.Errorf("%d of %d pictures are done: %w", r.painted+int(r.passed.Load()), total, cause), "go on with the same command"}
 }
 
 // paintAll paints every picture that has drawn the style at work.
@@ -402,14 +404,14 @@ func (r *augmentRun) isDone(t *augmentTask) (bool, error) {
 	}
 	sum := sha256.Sum256(b)
 	t.settings = hex.EncodeToString(sum[:8])
-	e, err := batch.Describe(r.o.output, t.output, t.input, t.settings)
+	e, err := batch.Describe(t.input, t.settings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	return r.journal.Has(e)
+	return r.done.has(e, t.output)
 }
 
 // room is what pictures in work may take beside the one that is computed.
@@ -420,8 +422,10 @@ func weighTask(t *augmentTask) int64 { return 2 * 8 * int64(t.image.W) * int64(t
 
 // read decodes a picture and makes room for the result.
 func (r *augmentRun) read(t *augmentTask) error {
+	var unknown error
+	t.entry, unknown = batch.Describe(t.input, t.settings)
 	src, err := images.Decoder{}.OpenSource(t.input, new(bytes.Buffer))
-	if err != nil {
+	if err = cmp.Or(err, unknown); err != nil {
 		return fmt.Errorf("image %d: %w", t.image.ID, err)
 	}
 	w, h := src.Size()
@@ -466,17 +470,7 @@ func (r *augmentRun) compute(dev kernels.Device, t *augmentTask) error {
 
 // write encodes a result, and enters it in the journal when it is on the disk.
 func (r *augmentRun) write(t *augmentTask) error {
-	if err := makeFolder(t.output); err != nil {
-		return err
-	}
-	if err := t.canvas.Save(t.output, images.SaveOptions{Quality: r.o.quality, Metadata: t.metadata}); err != nil {
-		return err
-	}
-	e, err := batch.Describe(r.o.output, t.output, t.input, t.settings)
-	if err != nil {
-		return err
-	}
-	return r.journal.Add(e)
+	return saveCanvas(t.canvas, t.output, images.SaveOptions{Quality: r.o.quality, Metadata: t.metadata}, r.done, t.entry)
 }
 
 // report tells of a result, or why there is none. A picture that fails stops no
@@ -491,9 +485,9 @@ func (r *augmentRun) report(t *augmentTask, err error) error {
 		r.missing[variantKey{t.image.ID, t.choice.Variant}] = true
 		line.Error = err.Error()
 	} else {
-		r.done++
+		r.painted++
 	}
-	r.bar.at(r.done+r.failed+int(r.passed.Load()), 0)
+	r.bar.at(r.painted+r.failed+int(r.passed.Load()), 0)
 	if r.o.json {
 		if err := printJSON(r.cmd, line); err != nil {
 			return err

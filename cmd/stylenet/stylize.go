@@ -364,10 +364,10 @@ func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	if plan.Folder && (plan.Inputs.Many() || o.resume) {
-		if r.journal, err = batch.OpenJournal(o.output); err != nil {
+		if r.results, err = openResults(cmd, o.output, o.resume); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, r.journal.Close()) }()
+		defer func() { err = errors.Join(err, r.results.Close()) }()
 	}
 	return r.all(dev)
 }

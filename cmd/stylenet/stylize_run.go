@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,8 +43,8 @@ type stylizeRun struct {
 	plan     *batch.Plan
 	pictures int // how many there are
 	brushes  []brush
-	journal  *batch.Journal // nil where none is kept
-	sheet    *moodBoard     // nil where none is made
+	results  *results   // nil where none are entered
+	sheet    *moodBoard // nil where none is made
 
 	stdin []byte // what standard input held, where several brushes need it
 
@@ -60,9 +61,10 @@ type stylizeRun struct {
 type stylizeTask struct {
 	pic    batch.Picture
 	output string // "" where a contact sheet is all that is written
-	place  int    // among all results
-	weight int64  // bytes from reading to writing
-	encode int64  // of them, for encoding
+	entry  batch.Entry
+	place  int   // among all results
+	weight int64 // bytes from reading to writing
+	encode int64 // of them, for encoding
 
 	src      images.Reader
 	paint    *images.Mask
@@ -81,7 +83,7 @@ func (r *stylizeRun) all(dev kernels.Device) error {
 		if err := r.paintAll(dev, b); err != nil {
 			if cause := r.cmd.Context().Err(); cause != nil {
 				err = fmt.Errorf("%d of %d pictures are done: %w", r.done+r.passed, total, cause)
-				if r.journal != nil {
+				if r.results != nil {
 					err = &hinted{err, "go on with the same command and --resume"}
 				}
 			}
@@ -128,7 +130,7 @@ func (r *stylizeRun) open(dev kernels.Device, b brush) error {
 	if err != nil {
 		return err
 	}
-	if r.journal != nil {
+	if r.results != nil {
 		if r.settings, err = r.o.digest(l); err != nil {
 			return err
 		}
@@ -210,18 +212,18 @@ func (r *stylizeRun) isDone(t *stylizeTask) (bool, error) {
 	}
 	e, err := r.describe(t)
 	if err != nil {
-		return false, nil // there is no result; and a mask that is missing is missed again when it is needed
+		return false, nil // what is missing is missed again when it is read
 	}
-	return r.journal.Has(e)
+	return r.results.has(e, t.output)
 }
 
-// describe makes the journal's entry of a result.
+// describe says what a result is made of, as that is on the disk.
 func (r *stylizeRun) describe(t *stylizeTask) (batch.Entry, error) {
 	settings, err := r.o.maskSettings(r.settings, t.pic)
 	if err != nil {
 		return batch.Entry{}, err
 	}
-	return batch.Describe(r.plan.Output, t.output, t.pic.Path, settings)
+	return batch.Describe(t.pic.Path, settings)
 }
 
 // jobs is how many pictures are in work at a time.
@@ -290,8 +292,12 @@ func (r *stylizeRun) weigh(t *stylizeTask) int64 {
 // read decodes a picture, shrinks it to --max-size, and makes room for the
 // result.
 func (r *stylizeRun) read(t *stylizeTask) error {
+	var unknown error
+	if r.results != nil && t.pic.Path != batch.Stdin {
+		t.entry, unknown = r.describe(t)
+	}
 	src, err := r.decode(t.pic)
-	if err != nil {
+	if err = cmp.Or(err, unknown); err != nil {
 		return err
 	}
 	t.src, t.metadata = src, src.Metadata()
@@ -417,20 +423,11 @@ func (r *stylizeRun) write(t *stylizeTask) error {
 		}
 		return nil
 	}
-	if err := makeFolder(t.output); err != nil {
-		return err
+	results := r.results
+	if t.pic.Path == batch.Stdin {
+		results = nil
 	}
-	if err := t.canvas.Save(t.output, save); err != nil {
-		return err
-	}
-	if r.journal == nil || t.pic.Path == batch.Stdin {
-		return nil
-	}
-	e, err := r.describe(t)
-	if err != nil {
-		return err
-	}
-	return r.journal.Add(e)
+	return saveCanvas(t.canvas, t.output, save, results, t.entry)
 }
 
 // report tells of a result, or why there is none. A picture that fails stops no

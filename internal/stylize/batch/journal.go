@@ -39,24 +39,28 @@ func (e Entry) line() ([]byte, error) {
 	return append(b, '\n'), err
 }
 
-// Describe makes the entry of a result of an input, as both are on the disk.
-func Describe(dir, output, input, settings string) (Entry, error) {
+// Describe begins the entry of a result of an input, as that is on the disk. It is
+// to be called before the input is read: a result of what was there before is not
+// taken for one of what came meanwhile.
+func Describe(input, settings string) (Entry, error) {
 	e := Entry{Settings: settings}
-	out, err := os.Stat(output)
-	if err != nil {
-		return e, err
-	}
 	in, err := os.Stat(input)
 	if err != nil {
 		return e, err
 	}
-	rel, err := filepath.Rel(dir, output)
+	e.InputBytes, e.Modified = in.Size(), in.ModTime()
+	e.Input, err = filepath.Abs(input)
+	return e, err
+}
+
+// Of is the entry of a result in the folder dir, as it is on the disk.
+func (e Entry) Of(dir, output string) (Entry, error) {
+	out, err := os.Stat(output)
 	if err != nil {
 		return e, err
 	}
+	rel, err := filepath.Rel(dir, output)
 	e.Output, e.OutputBytes = filepath.ToSlash(rel), out.Size()
-	e.InputBytes, e.Modified = in.Size(), in.ModTime()
-	e.Input, err = filepath.Abs(input)
 	return e, err
 }
 

@@ -127,11 +127,54 @@ func TestDescribe(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(dir, "in.jpg"), at, at); err != nil {
 		t.Fatal(err)
 	}
-	e, err := Describe(filepath.Join(dir, "out"), filepath.Join(dir, "out/a/b.png"), filepath.Join(dir, "in.jpg"), "x")
-	if err != nil || e.Output != "a/b.png" || e.OutputBytes != 5 || e.Input != filepath.Join(dir, "in.jpg") || e.InputBytes != 0 || !e.Modified.Equal(at) || e.Settings != "x" {
+	in, out := filepath.Join(dir, "in.jpg"), filepath.Join(dir, "out")
+	before, err := Describe(in, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := before.Of(out, filepath.Join(out, "a/b.png"))
+	if err != nil || e.Output != "a/b.png" || e.OutputBytes != 5 || e.Input != in || e.InputBytes != 0 || !e.Modified.Equal(at) || e.Settings != "x" {
 		t.Errorf("got %+v, %v", e, err)
 	}
-	if _, err := Describe(dir, filepath.Join(dir, "none.png"), filepath.Join(dir, "in.jpg"), "x"); !errors.Is(err, os.ErrNotExist) {
+	for _, name := range []string{"none.png", "none/a.png"} {
+		if _, err := before.Of(out, filepath.Join(out, name)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := Describe(filepath.Join(dir, "none.jpg"), "x"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
+
+	// An input that changes after it was described is another one.
+	if err := os.WriteFile(in, []byte("new"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	j := openJournalIn(t, out)
+	if err := j.Add(e); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = openJournalIn(t, out)
+	defer j.Close()
+	now, err := Describe(in, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now, err = now.Of(out, filepath.Join(out, "a/b.png")); err != nil {
+		t.Fatal(err)
+	}
+	if has(t, j, now) || !has(t, j, e) {
+		t.Error("the journal takes a changed input for the one that the result was made of")
+	}
+}
+
+func openJournalIn(t *testing.T, dir string) *Journal {
+	t.Helper()
+	j, err := OpenJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
 }
