@@ -209,24 +209,21 @@ func (a *array) frozen(elem element, bytes int) (*packed, error) {
 }
 
 // finish adds what follows a convolution, in one pass over its result, where
-// anything does: a bias, ReLU and the statistics s.
+// anything does: a bias, and then ReLU or the statistics s.
 func (p *plan) finish(a *array, bias ptr, relu bool, s *statisticsArgs) {
 	if bias == 0 && !relu && s == nil {
 		return
 	}
-	perSM := streaming
-	if s != nil {
-		perSM = adding
-	}
-	args := &finishArgs{data: a.data, bias: bias, relu: flag(relu), d: p.d.over(a.shape, perSM)}
-	if s != nil {
-		s.d = args.d
-		p.scratch(args.d.partBytes(3), &args.moments, &s.moments)
-	}
-	launch(p, "finish", a.elem, args.d.grid(), args)
+	args := &finishArgs{data: a.data, bias: bias, relu: flag(relu)}
 	if s == nil {
+		args.d = p.d.over(a.shape, streaming)
+		launch(p, "bias", a.elem, args.d.grid(), args)
 		return
 	}
+	args.d = p.d.over(a.shape, adding)
+	s.d = args.d
+	p.scratch(args.d.partBytes(3), &args.moments, &s.moments)
+	launch(p, "finish", a.elem, args.d.grid(), args)
 	grid := int(s.d.groups)
 	if s.batch == 0 {
 		grid *= int(s.d.n)

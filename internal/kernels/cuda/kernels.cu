@@ -478,32 +478,51 @@ static __device__ void merge(float &count, float &mean, float &squares, float co
     count = both;
 }
 
-/* One pass over a map after a convolution, or before a normalisation: adds a
-   bias, rectifies, both in place, and takes the moments of each part. Means are
-   kept as what they are above the part's first pixel, so that maps with a mean far
-   above their deviation lose nothing to rounding. */
+/* One pass over a map after a convolution, in place: adds a bias and rectifies. */
 struct finish_args {
     void *map;
     const float *bias; /* or null */
-    float *moments;    /* or null: of each part first pixels, means, squares, of all channels */
+    float *moments;    /* finish: of each part first pixels, means, squares, of all channels */
     dims d;
-    int relu;
+    int relu; /* bias */
 };
+template <class T> static __device__ void bias(const finish_args &a) {
+    const share s = share_of(a.d);
+    if (!s.any) return;
+    const i64 pixel = (i64)a.d.groups * 8;
+    T *const map = at((T *)a.map, a.d.groups, (i64)a.d.h * a.d.w, s.n, 0, s.g);
+    const v8 by = channels8(a.bias, s.g * 8, a.d.c, 0);
+    enum { AHEAD = 4 }; /* pixels that are fetched at once */
+    for (int p = s.first; p < s.end; p += AHEAD * s.step) {
+        raw8<T> ahead[AHEAD];
+        UNROLL for (int l = 0; l < AHEAD; l++) ahead[l] = fetch8(map + (p + l * s.step < s.end ? p + l * s.step : p) * pixel);
+        UNROLL for (int l = 0; l < AHEAD; l++) if (p + l * s.step < s.end) {
+            v8 v = open8(ahead[l]);
+            EACH8(j) {
+                v.f[j] += by.f[j];
+                if (a.relu) v.f[j] = positive(v.f[j]);
+            }
+            store8(map + (p + l * s.step) * pixel, v);
+        }
+    }
+}
+BOTH(bias, finish_args)
+
+/* One pass over a map after a convolution, or before a normalisation: adds a bias
+   in place, and takes the moments of each part. Means are kept as what they are
+   above the part's first pixel, so that maps with a mean far above their deviation
+   lose nothing to rounding. */
 template <class T> static __device__ void finish(const finish_args &a) {
     SHARED(means, 8 * THREADS);
     SHARED(squares, 8 * THREADS);
     SHARED(counts, THREADS);
     const share s = share_of(a.d);
-    const bool store = a.bias || a.relu;
     const i64 pixel = (i64)a.d.groups * 8;
     T *const map = at((T *)a.map, a.d.groups, (i64)a.d.h * a.d.w, s.n, 0, s.g);
     const v8 bias = channels8(a.bias, s.g * 8, a.d.c, 0);
     const auto open = [&](const raw8<T> &r) {
         v8 v = open8(r);
-        EACH8(j) {
-            v.f[j] += bias.f[j];
-            if (a.relu) v.f[j] = positive(v.f[j]);
-        }
+        EACH8(j) v.f[j] += bias.f[j];
         return v;
     };
     const v8 pivot = s.any ? open(fetch8(map + (i64)(s.first - s.row) * pixel)) : all8(0);
@@ -520,7 +539,7 @@ template <class T> static __device__ void finish(const finish_args &a) {
                 UNROLL for (int l = 0; l < AHEAD; l++) ahead[l] = fetch8(map + (p + l * s.step < s.end ? p + l * s.step : p) * pixel);
                 UNROLL for (int l = 0; l < AHEAD; l++) if (p + l * s.step < s.end) {
                     v8 v = open(ahead[l]);
-                    if (store) store8(map + (p + l * s.step) * pixel, v);
+                    if (a.bias) store8(map + (p + l * s.step) * pixel, v);
                     EACH8(j) {
                         v.f[j] -= pivot.f[j];
                         if (count == 0 && run == 0) around.f[j] = v.f[j];
@@ -538,7 +557,6 @@ template <class T> static __device__ void finish(const finish_args &a) {
             }
             count += run;
         }
-    if (!a.moments) return;
     EACH8(j) means[j * THREADS + THREAD] = mean.f[j], squares[j * THREADS + THREAD] = m2.f[j];
     counts[THREAD] = count;
     for (int apart = 1; apart < s.step; apart *= 2) {
