@@ -647,3 +647,160 @@ func (b bench) values(a *array) []float32 {
 	}
 	return v
 }
+
+// Kernels find the last pixel of maps with more elements than 32 bits count.
+func TestHugeMaps(t *testing.T) {
+	d, drv := open(t, Options{})
+	defer func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	drv.huge, drv.limit, d.about.sms = true, 1<<42, 1<<20
+	last := func(a *array) []float32 { // channels of the last pixel's last group
+		return unsafe.Slice((*float32)(address(a.data+ptr(a.bytes()-lanes*4))), lanes)
+	}
+	sparse := func(s kernels.Shape, parameter bool) *array {
+		t.Helper()
+		a, err := d.newArray(s, parameter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	const h, w = 12000, 9000
+	s := kernels.Shape{N: 2, C: 20, H: h, W: w}
+	of := func(height, width int) *array {
+		return sparse(kernels.Shape{N: s.N, C: s.C, H: height, W: width}, false)
+	}
+	scalar := func(v float32) *array {
+		a := sparse(kernels.Scalar(), true)
+		*(*float32)(address(a.data)) = v
+		return a
+	}
+	x, g, y, large, small, frame := of(h, w), of(h, w), of(h, w), of(2*h, 2*w), of(h/2, w/2), of(h+2, w+2)
+	flow := sparse(kernels.Shape{N: s.N, C: 2, H: h, W: w}, false)
+	stats := func() *array { return sparse(kernels.Norm{}.Stats(s), true) }
+	vector := func() *array { return sparse(kernels.Vector(s.C), true) }
+	mean, invstd, gamma, beta, dgamma, dbeta, loss, two := stats(), stats(), vector(), vector(), vector(), vector(), scalar(0), scalar(2)
+	ones := unsafe.Slice((*float32)(address(gamma.data)), s.C)
+	for c := range ones {
+		ones[c] = 1
+	}
+	taps := make([]kernels.Tap, h+w)
+	for i := range h {
+		taps[i] = kernels.Tap{A: int32(i), B: int32(i), W: .5}
+	}
+	for i := range w {
+		taps[h+i] = kernels.Tap{A: int32(i), B: int32(i), W: .5}
+	}
+	reversed := kernels.Arrangement{Block: 1}
+	for c := range s.C {
+		reversed.From = append(reversed.From, s.C-1-c)
+	}
+	pooled := kernels.Window{Height: 2, Width: 2, Stride: 2}
+	for i, a := range []*array{x, g, small, large, frame} {
+		for c := range s.C % lanes {
+			last(a)[c] = float32(3 + i) // x: 3, g: 4, small: 5, large: 6, frame: 7
+		}
+	}
+	norm := kernels.Norm{Eps: 1e-5}
+	// These come first: parts of blocks that do not run are what scratch memory held.
+	for _, c := range []struct {
+		name string
+		dst  *array
+		want float32
+		bind func() (kernels.Kernel, error)
+	}{
+		{"mse", loss, 4 / float32(s.Elements()), func() (kernels.Kernel, error) { return d.MSE(loss, x, g) }},
+		{"dots", loss, 4 * 12, func() (kernels.Kernel, error) { return d.Dots(loss, x, list(g)) }},
+		{"tv", loss, 4 * 2 * 9, func() (kernels.Kernel, error) { return d.TotalVariation(loss, x) }},
+		{"statistics", mean, 0, func() (kernels.Kernel, error) { return d.Norm(y, mean, invstd, x, gamma, beta, norm) }},
+		{"bias", dbeta, 0, func() (kernels.Kernel, error) { return d.BiasBackward(dbeta, g) }},
+	} {
+		k, err := c.bind()
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		k()
+		if err := d.Sync(); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if v := *(*float32)(address(c.dst.data)); math.Abs(float64(v-c.want)) > 1e-6*math.Abs(float64(c.want)) {
+			t.Errorf("%s is %g, not %g", c.name, v, c.want)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		dst  *array
+		want float32
+		bind func(dst kernels.Array) (kernels.Kernel, error)
+	}{
+		{"relu", y, 3, func(y kernels.Array) (kernels.Kernel, error) { return d.ReLU(y, x) }},
+		{"tanh", y, 6, func(y kernels.Array) (kernels.Kernel, error) { return d.TanhBackward(y, g, x, 2, 4) }}, // 4·2·(1-(3-4)²/2²) = 6
+		{"sum", y, 11, func(y kernels.Array) (kernels.Kernel, error) { return d.Sum(y, list(x, g), []float32{1, 2}) }},
+		{"pad", of(h+2, w+2), 0, func(y kernels.Array) (kernels.Kernel, error) {
+			return d.Pad(y, x, kernels.PadZero, kernels.Same(1))
+		}},
+		{"pad edge", of(h+2, w+2), 3, func(y kernels.Array) (kernels.Kernel, error) {
+			return d.Pad(y, x, kernels.PadEdge, kernels.Same(1))
+		}},
+		{"pad back", y, 7, func(y kernels.Array) (kernels.Kernel, error) {
+			return d.PadBackward(y, frame, kernels.PadEdge, kernels.Same(1))
+		}},
+		{"up", of(2*h, 2*w), 3, func(y kernels.Array) (kernels.Kernel, error) { return d.Upsample(y, x, 2) }},
+		{"up back", y, 6, func(y kernels.Array) (kernels.Kernel, error) { return d.UpsampleBackward(y, large, 2) }},
+		{"pool", of(h/2, w/2), 3, func(y kernels.Array) (kernels.Kernel, error) { return d.Pool(y, x, kernels.MaxPool) }},
+		{"pool back", y, 5, func(y kernels.Array) (kernels.Kernel, error) { return d.PoolBackward(y, small, x, kernels.MaxPool) }},
+		{"subtract", y, -1, func(y kernels.Array) (kernels.Kernel, error) {
+			return d.Pointwise(y, x, g, kernels.Pointwise{Function: kernels.Subtract})
+		}},
+		{"arrange", y, 0, func(y kernels.Array) (kernels.Kernel, error) { return d.Arrange(y, list(x), reversed) }},
+		{"resample", y, 3, func(y kernels.Array) (kernels.Kernel, error) { return d.Resample(y, x, taps[:h], taps[h:]) }},
+		{"warp", y, 3, func(y kernels.Array) (kernels.Kernel, error) { return d.Warp(y, x, flow, false) }},
+		{"window", of(h/2, w/2), 3, func(y kernels.Array) (kernels.Kernel, error) { return d.WindowPool(y, x, pooled) }},
+		{"affine", y, 3, func(y kernels.Array) (kernels.Kernel, error) { return d.ChannelAffine(y, x, gamma, beta) }},
+		{"mse back", y, -4 / float32(s.Elements()), func(y kernels.Array) (kernels.Kernel, error) { return d.MSEBackward(y, two, x, g) }},
+		{"tv back", y, 24, func(y kernels.Array) (kernels.Kernel, error) { return d.TotalVariationBackward(y, two, x) }},
+		{"norm back", y, 0, func(y kernels.Array) (kernels.Kernel, error) { // with a deviation of 1/0
+			return d.NormBackward(y, dgamma, dbeta, g, x, gamma, beta, stats(), stats(), norm)
+		}},
+	} {
+		k, err := c.bind(c.dst)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		for i := range last(c.dst) {
+			last(c.dst)[i] = -9
+		}
+		k()
+		if err := d.Sync(); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		for i, v := range last(c.dst) {
+			if want := c.want; i < s.C%lanes && math.Abs(float64(v-want)) > 1e-6*math.Abs(float64(want)) || i >= s.C%lanes && v != 0 {
+				t.Errorf("%s leaves %g in channel %d of the last pixel, not %g", c.name, v, i, want)
+			}
+		}
+	}
+
+	// What goes between the host's order and a map's.
+	flat, err := drv.alloc(4 * s.Elements())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drv.free(flat)
+	end := (*float32)(address(flat + ptr(4*(s.Elements()-1))))
+	*end = 8
+	args := layoutArgs{y.data, flat, d.over(s, streaming)}
+	for _, kernel := range []string{"import_map_f32", "export_map_f32"} {
+		drv.launch(kernel, args.d.grid(), unsafe.Pointer(&args), int(unsafe.Sizeof(args)))
+		if err := d.Sync(); err != nil {
+			t.Fatalf("%s: %v", kernel, err)
+		}
+		if v := last(y)[s.C%lanes-1]; v != 8 || *end != 8 {
+			t.Errorf("%s: the last pixel is %g, %g for the host", kernel, v, *end)
+		}
+		*end = 0
+	}
+}

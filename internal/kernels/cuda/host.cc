@@ -196,13 +196,14 @@ extern "C" const void *host_find(const char *name, long bytes) {
     return nullptr;
 }
 
-extern "C" const char *host_launch(const void *k, int blocks, const void *p) {
+extern "C" const char *host_launch(const void *k, int blocks, int ends, const void *p) {
     std::lock_guard<std::mutex> lock(running);
     kernel = (const host_kernel *)k, parameter = p, host_blocks = blocks, met = false, *wrong = 0;
     launches++;
-    order turns(threads), grid(blocks);
+    const bool all = blocks <= 2 * (long)ends;
+    order turns(threads), grid(all ? blocks : 2 * ends);
     for (int b : grid.of) {
-        host_block = b, block++;
+        host_block = all || b < ends ? b : blocks - 2 * ends + b, block++;
         if (kernel->plain) {
             phase++;
             for (int i : turns.of) host_thread = i, kernel->run(p);
@@ -229,7 +230,7 @@ extern "C" const char *host_launch(const void *k, int blocks, const void *p) {
 
 namespace {
 
-constexpr int fill = 0xff; /* makes NaN */
+int fill_of(int sparse) { return sparse ? 0 : 0xff; } /* 0xff makes NaN */
 
 /* The pages of a block, without the one behind it, and what of them lies before
    it. */
@@ -240,20 +241,20 @@ struct pages {
 
 } // namespace
 
-extern "C" void *host_alloc(size_t bytes) {
+extern "C" void *host_alloc(size_t bytes, int sparse) {
     const pages of(bytes);
-    void *p = mmap(nullptr, of.whole + of.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(nullptr, of.whole + of.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (sparse ? MAP_NORESERVE : 0), -1, 0);
     if (p == MAP_FAILED) return nullptr;
     mprotect((char *)p + of.whole, of.page, PROT_NONE);
-    memset(p, fill, of.whole);
+    if (!sparse) memset(p, fill_of(sparse), of.whole);
     return (char *)p + of.before;
 }
 
-extern "C" int host_free(void *p, size_t bytes) {
+extern "C" int host_free(void *p, size_t bytes, int sparse) {
     const pages of(bytes);
     const unsigned char *first = (unsigned char *)p - of.before;
     bool intact = true;
-    for (size_t i = 0; i < of.before; i++) intact &= first[i] == fill;
+    for (size_t i = 0; i < of.before; i++) intact &= first[i] == fill_of(sparse);
     munmap((void *)first, of.whole + of.page);
     return intact;
 }

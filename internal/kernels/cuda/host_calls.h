@@ -11,14 +11,16 @@ extern "C" {
 const void *host_find(const char *name, long bytes);
 /* Runs it on blocks of 256 threads, forward, backward and shuffled by turns.
    Returns NULL, or what a GPU's threads would have got wrong: a barrier that not
-   all of a block reach, or what host.h says of shared memory. */
-const char *host_launch(const void *kernel, int blocks, const void *parameter);
+   all of a block reach, or what host.h says of shared memory. Where there are more
+   blocks than 2·ends, only so many at each end run. */
+const char *host_launch(const void *kernel, int blocks, int ends, const void *parameter);
 
 /* Memory full of NaN, that ends where a page without access begins, so that what
    reads or writes behind it ends the program, as it would on a GPU; NULL where
-   there is none. host_free returns 0 where something has written before it. */
-void *host_alloc(size_t bytes);
-int host_free(void *p, size_t bytes);
+   there is none. With sparse it is full of zeros, and takes no memory of the machine
+   before it is written. host_free returns 0 where something has written before it. */
+void *host_alloc(size_t bytes, int sparse);
+int host_free(void *p, size_t bytes, int sparse);
 
 /* Maps are NHWC and weights KRSC, in float or, with half, in bf16. Sums are float. */
 typedef struct {

@@ -104,7 +104,7 @@ int cuLaunchKernel(const host_kernel *k, unsigned gx, unsigned gy, unsigned gz, 
     };
     std::vector<word> words(k->bytes / sizeof(word) + 1);
     memcpy(words.data(), parameters[0], k->bytes);
-    push(s, [=] { if (host_launch(k, gx, words.data())) failed = LAUNCH_FAILED; });
+    push(s, [=] { if (host_launch(k, gx, gx, words.data())) failed = LAUNCH_FAILED; });
     return 0;
 }
 
@@ -135,7 +135,7 @@ int cuEventElapsedTime(float *ms, event *a, event *b) {
 int cuMemAlloc_v2(size_t *p, size_t bytes) {
     if (!current || !bytes) return INVALID_VALUE;
     if (bytes > total - bytes_held) return OUT_OF_MEMORY;
-    memory[*p = (size_t)host_alloc((bytes + 255) / 256 * 256)] = bytes;
+    memory[*p = (size_t)host_alloc((bytes + 255) / 256 * 256, false)] = bytes;
     bytes_held += bytes;
     return 0;
 }
@@ -143,7 +143,7 @@ int cuMemFree_v2(size_t p) {
     if (!memory.count(p)) return INVALID_VALUE;
     all();
     bytes_held -= memory[p];
-    if (!host_free((void *)p, (memory[p] + 255) / 256 * 256)) failed = LAUNCH_FAILED;
+    if (!host_free((void *)p, (memory[p] + 255) / 256 * 256, false)) failed = LAUNCH_FAILED;
     memory.erase(p);
     return failed;
 }
