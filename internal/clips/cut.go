@@ -37,10 +37,6 @@ func (s *Set) NewCutter(size, border int) (*Cutter, error) {
 	return c, nil
 }
 
-// leastSeen is the share of pixels that must be found in the other frame. After a
-// cut the little that seems to be found is chance.
-const leastSeen = 0.3
-
 // Cut draws a pair of frames and a place in them, and fills what views.Pair has:
 // views, (2, 3, size, size), flow, (2, 2, size, size), and seen, (2, 1, size,
 // size). Occlusions are found as Ruder et al. 2016 do, forward and backward, and
@@ -102,15 +98,13 @@ func (c *Cutter) inner(dst, src []float32) {
 // keepInside unmarks what is found outside the other view, and all across a cut.
 func (c *Cutter) keepInside(seen, field []float32) {
 	last := float32(c.size - 1)
-	sum := float32(0)
 	for i := range seen {
 		x, y := float32(i%c.size)+field[i], float32(i/c.size)+field[len(seen)+i]
 		if !(x >= 0 && y >= 0 && x <= last && y <= last) {
 			seen[i] = 0
 		}
-		sum += seen[i]
 	}
-	if sum < leastSeen*float32(len(seen)) {
+	if flow.Cut(seen) {
 		clear(seen)
 	}
 }

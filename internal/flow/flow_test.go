@@ -291,3 +291,16 @@ func BenchmarkFlow(b *testing.B) {
 		})
 	}
 }
+
+// Much less than three tenths of a picture that are found are a cut.
+func TestCut(t *testing.T) {
+	for found, cut := range map[int]bool{0: true, 28: true, 32: false, 100: false} {
+		seen := make([]float32, 100)
+		for i := range found {
+			seen[i] = 1
+		}
+		if got := flow.Cut(seen); got != cut {
+			t.Errorf("%d of 100 pixels are found: a cut is %v", found, got)
+		}
+	}
+}

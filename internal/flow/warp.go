@@ -82,6 +82,17 @@ func (f *Field) Seen(back *Field) ([]float32, error) {
 	return mask, nil
 }
 
+// Cut says whether there was a cut between two pictures, of which a mask says what
+// of one is seen in the other: less than 30% is, and that is found by chance.
+func Cut(seen []float32) bool {
+	sum := float32(0)
+	for _, v := range seen {
+		sum += v
+	}
+	const least = 0.3
+	return sum < least*float32(len(seen))
+}
+
 // Steady is a mask of the pixels beside which motion does not change (Ruder
 // 2016, equation 6). It does where
 //
