@@ -133,6 +133,68 @@ func TestNoTrail(t *testing.T) {
 	}
 }
 
+// grain is paint whose strokes lie elsewhere in each frame, around a level.
+func grain(w, h int, level float32, seed uint64) *images.Picture {
+	r := rand.New(rand.NewPCG(seed, 2))
+	p := images.New(w, h)
+	for i := range w * h {
+		v := level + 40*(r.Float32()-.5)
+		for c := range 3 {
+			p.Plane(c)[i] = v
+		}
+	}
+	return p
+}
+
+// What is kept is not averaged: strokes that are others in each frame stay as
+// strong as they are, neither pale nor, after many frames of motion, specks. And
+// nothing of the first frames' light is left where the paint gets brighter slowly.
+func TestKeepsStrokes(t *testing.T) {
+	c := motion.Drawn(2, 96, 64)
+	s, err := New(c.W, c.H, DefaultStrength)
+	must(t, err)
+	const frames = 60
+	var flicker, plain float64
+	var last, lastPainted *images.Picture
+	for i := range frames {
+		level := 80 + float32(i)
+		painted := grain(c.W, c.H, level, uint64(i))
+		out := step(t, s, c.Frame(i), painted)
+		if ratio := deviation(out) / deviation(painted); ratio < .85 || ratio > 1.15 {
+			t.Errorf("frame %d: the strokes are %.2f times as strong as they were painted", i, ratio)
+		}
+		if mean := mean(out.Pix); mean < level-8 || mean > level+8 {
+			t.Errorf("frame %d: the light is %.1f, and was painted as %.1f", i, mean, level)
+		}
+		if last != nil {
+			f, seen := c.Motion(i-1, i)
+			flicker += warping(t, last, out, f, seen)
+			plain += warping(t, lastPainted, painted, f, seen)
+		}
+		last, lastPainted = out, painted
+	}
+	t.Logf("warping error %.2f of plain", flicker/plain)
+	if flicker > .75*plain { // which a white noise keeps where it is read between its pixels
+		t.Errorf("the warping error is %.2f of plain", flicker/plain)
+	}
+}
+
+func mean(v []float32) float32 {
+	sum := 0.
+	for _, v := range v {
+		sum += float64(v)
+	}
+	return float32(sum / float64(len(v)))
+}
+
+func deviation(p *images.Picture) float64 {
+	sum, m := 0., mean(p.Pix)
+	for _, v := range p.Pix {
+		sum += float64((v - m) * (v - m))
+	}
+	return math.Sqrt(sum / float64(len(p.Pix)))
+}
+
 // A stabiliser that is restored goes on with the same results; strength 0 is
 // the identity.
 func TestState(t *testing.T) {
