@@ -18,6 +18,7 @@ import (
 	"stylenet/internal/evaluate"
 	"stylenet/internal/images"
 	"stylenet/internal/kernels"
+	"stylenet/internal/model"
 	"stylenet/internal/stylize/batch"
 	"stylenet/internal/vgg"
 )
@@ -167,13 +168,13 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return o.runVideo(cmd, args)
 	}
 	e := &evaluation{o: o, cmd: cmd}
-	if e.plan.Inputs, err = batch.Open(args); err != nil {
-		return err
-	}
 	if slices.Contains(args, batch.Stdin) {
 		return usagef(cmd, "photos are read once for each model: give files, not standard input")
 	}
-	if e.brushes, err = o.brushes(cmd); err != nil {
+	if e.plan.Inputs, err = batch.Open(args); err != nil {
+		return err
+	}
+	if e.brushes, err = o.brushes(cmd, false); err != nil {
 		return err
 	}
 	if o.sheet != "" {
@@ -185,11 +186,6 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 	style, err := images.Open(o.style)
 	if err != nil {
 		return fmt.Errorf("style: %w", err)
-	}
-	for _, b := range e.brushes { // what is wrong with the last is said first
-		if _, err := b.load(cmd); err != nil {
-			return err
-		}
 	}
 	if e.dev, err = openDevice(cmd, o.arithmetic); err != nil {
 		return err
@@ -218,20 +214,19 @@ func (o *evalOptions) run(cmd *cobra.Command, args []string) (err error) {
 	return nil
 }
 
-// brushes are those of the models.
-func (o *evalOptions) brushes(cmd *cobra.Command) ([]brush, error) {
-	mixed, _, err := concerned(cmd, o.models, len(o.mixing.mixes) > 0)
-	if err != nil {
-		return nil, err
-	}
-	var all []brush
-	for i, name := range brushNames(o.models) {
-		path := o.models[i]
-		o.mixing.of(mixed[i]).each(name, func(name, mix string) {
-			all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.load(cmd, path, mix) }})
-		})
-	}
-	return all, nil
+// brushes are those of the models, all of them ready where keep says so.
+func (o *evalOptions) brushes(cmd *cobra.Command, keep bool) ([]brush, error) {
+	return openBrushes(cmd, o.models, o.mixing, keep, func(path string, m *model.Model, mix string) (loaded, error) {
+		if _, ok := m.AnyStyle(); !ok {
+			return mixBrush(cmd, path, m, mix)
+		}
+		if o.style == "" { // which --video allows
+			return loaded{}, &hinted{fmt.Errorf("%s takes its style from a picture, and there is none", path), "name one with --style"}
+		}
+		// One of any style gets that of the comparison.
+		style := &styleOptions{styles: []string{o.style}, size: o.conditions.StyleSize}
+		return style.load(path, m, o.strength)
+	})
 }
 
 // openJudge opens what measures, which does not take part in what is measured.
@@ -249,29 +244,6 @@ func (o *evalOptions) openJudge(cmd *cobra.Command, style *images.Picture) (_ *e
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", o.style, err), dev.Close())
 	}
 	return judge, func() error { return errors.Join(judge.Close(), dev.Close()) }, nil
-}
-
-// load reads a model, for a mix of its styles. One of any style gets that of the
-// comparison.
-func (o *evalOptions) load(cmd *cobra.Command, path, mix string) (loaded, error) {
-	m, err := loadModel(cmd, path)
-	if err != nil {
-		return loaded{}, err
-	}
-	if _, ok := m.AnyStyle(); ok {
-		if mix != "" {
-			return loaded{}, noMix(path)
-		}
-		if o.style == "" { // which --video allows
-			return loaded{}, &hinted{fmt.Errorf("%s takes its style from a picture, and there is none", path), "name one with --style"}
-		}
-		style := &styleOptions{styles: []string{o.style}, size: o.conditions.StyleSize}
-		return style.load(path, m, o.strength)
-	}
-	if m, err = mixOf(m, path, mix); err != nil {
-		return loaded{}, err
-	}
-	return ownStyleBrush(path, m), nil
 }
 
 // evaluation is one run of the command.

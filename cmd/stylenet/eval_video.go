@@ -95,7 +95,7 @@ func (o *evalVideoOptions) check(cmd *cobra.Command) error {
 // runVideo measures the results of clips.
 func (o *evalOptions) runVideo(cmd *cobra.Command, args []string) (err error) {
 	f := &clipScorer{o: o, cmd: cmd}
-	brushes, err := o.brushes(cmd)
+	brushes, err := o.brushes(cmd, true)
 	if err != nil {
 		return err
 	}

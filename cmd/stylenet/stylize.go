@@ -186,6 +186,11 @@ func (o *stylizeOptions) check(cmd *cobra.Command) error {
 	case o.output == stdout && isTerminal(cmd.OutOrStdout()):
 		return usagef(cmd, "-o - would write a picture to the terminal: send it to a file or a program")
 	}
+	if o.sheet != "" {
+		if _, err := images.FormatOf(o.sheet); err != nil {
+			return usagef(cmd, "--sheet: %w", err)
+		}
+	}
 	if err := o.checkEffects(cmd); err != nil {
 		return err
 	}
@@ -261,8 +266,10 @@ func (o *stylizeOptions) plan(cmd *cobra.Command, args []string, brushes []brush
 func (o *stylizeOptions) checkName(cmd *cobra.Command, p *batch.Plan, output string) error {
 	format, err := images.FormatOf(output)
 	switch {
+	case p.Format == "" && err != nil:
+		return usagef(cmd, "%w", err)
 	case p.Format == "":
-		return err
+		return nil
 	case err == nil && format != p.Format:
 		return usagef(cmd, "%s would hold %s, by --format: give one of them another format", output, p.Format)
 	}
@@ -347,15 +354,6 @@ func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if o.sheet != "" {
 		if r.sheet, err = newMoodBoard(o, plan, pictures); err != nil {
 			return apart(err)
-		}
-	}
-	if len(brushes) > 1 {
-		// What is wrong with the last one is said before the first has worked
-		// for hours. They are not kept: each may take much memory.
-		for _, b := range brushes {
-			if _, err := b.load(cmd); err != nil {
-				return err
-			}
 		}
 	}
 	dev, err := openDevice(cmd, o.arithmetic)

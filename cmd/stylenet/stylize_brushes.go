@@ -40,68 +40,89 @@ type loaded struct {
 
 // brushes are those that the flags name.
 func (o *stylizeOptions) brushes(cmd *cobra.Command) ([]brush, error) {
-	mixed, styled, err := concerned(cmd, o.models, len(o.mixing.mixes) > 0 || len(o.style.styles) > 0)
-	if err != nil {
-		return nil, err
+	styled := false
+	all, err := openBrushes(cmd, o.models, o.mixing, false, func(path string, m *model.Model, mix string) (loaded, error) {
+		if _, ok := m.AnyStyle(); ok {
+			styled = true
+			return o.style.load(path, m, o.strength)
+		}
+		if len(o.style.regions) > 0 {
+			return loaded{}, usagef(cmd, "%s has a style of its own: --region is for models of kind adain alone", path)
+		}
+		return mixBrush(cmd, path, m, mix)
+	})
+	if err == nil && len(o.style.styles) > 0 && !styled {
+		return nil, usagef(cmd, "%w", ownStyle(o.models[0]))
 	}
+	return all, err
+}
+
+// openBrushes reads every model once, so that what is wrong with the last one is
+// said before the first has worked for hours, and makes brushes of all with open: a
+// model of many styles is one for each mix of the flag, and any other one alone. The
+// flag is refused where no model is of many styles. Of several brushes no more than
+// the names are kept unless keep says so: each may take much memory.
+func openBrushes(cmd *cobra.Command, paths []string, mixing mixing, keep bool, open func(path string, m *model.Model, mix string) (loaded, error)) ([]brush, error) {
 	var all []brush
-	for i, name := range brushNames(o.models) {
-		path, styled := o.models[i], styled[i]
-		o.mixing.of(mixed[i]).each(name, func(name, mix string) {
-			all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) { return o.loadModelBrush(cmd, path, mix, styled) }})
+	var misfit error
+	mixed := len(mixing.mixes) == 0
+	for i, name := range brushNames(paths) {
+		path := paths[i]
+		m, err := loadModel(cmd, path)
+		if err != nil {
+			return nil, err
+		}
+		many := len(m.Styles()) > 0
+		mixed = mixed || many
+		if !mixed && misfit == nil {
+			misfit = noMix(path)
+			if _, ok := m.AnyStyle(); !ok {
+				_, misfit = mixOf(m, path, mixing.first())
+			}
+		}
+		mixing.of(many).each(name, func(name, mix string) {
+			if err != nil {
+				return
+			}
+			var l loaded
+			if l, err = open(path, m, mix); err != nil {
+				return
+			}
+			if !keep && (len(paths) > 1 || len(mixing.mixes) > 1) {
+				l = loaded{}
+			}
+			all = append(all, brush{name, func(cmd *cobra.Command) (loaded, error) {
+				if first := l; first.open != nil {
+					l = loaded{} // it is handed out, and not kept beside
+					return first, nil
+				}
+				m, err := loadModel(cmd, path)
+				if err != nil {
+					return loaded{}, err
+				}
+				return open(path, m, mix)
+			}})
 		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if !mixed {
+		return nil, usagef(cmd, "%w", misfit)
 	}
 	return all, nil
 }
 
-// concerned says which models --style-mix is for, those of many styles, and which
-// --style, those of any. Where none is, a flag is for all, so that it is refused.
-// Of several models the kinds are read where one of the flags is given.
-func concerned(cmd *cobra.Command, paths []string, given bool) (mixed, styled []bool, err error) {
-	mixed, styled = make([]bool, len(paths)), make([]bool, len(paths))
-	if given && len(paths) > 1 {
-		for i, path := range paths {
-			m, err := loadModel(cmd, path)
-			if err != nil {
-				return nil, nil, err
-			}
-			mixed[i] = len(m.Styles()) > 0
-			_, styled[i] = m.AnyStyle()
-		}
-	}
-	for _, models := range [][]bool{mixed, styled} {
-		if none := !slices.Contains(models, true); none {
-			for i := range models {
-				models[i] = true
-			}
-		}
-	}
-	return mixed, styled, nil
-}
-
-// loadModelBrush reads a model file or a run, for a mix of its styles. styled says
-// that --style is for it.
-func (o *stylizeOptions) loadModelBrush(cmd *cobra.Command, path, mix string, styled bool) (loaded, error) {
-	m, err := loadModel(cmd, path)
-	if err != nil {
-		return loaded{}, err
-	}
-	if _, ok := m.AnyStyle(); ok {
-		if mix != "" {
-			return loaded{}, noMix(path)
-		}
-		return o.style.load(path, m, o.strength)
-	}
+// mixBrush is a model that takes no style from a picture, for a mix of its styles.
+func mixBrush(cmd *cobra.Command, path string, m *model.Model, mix string) (loaded, error) {
+	mixed, err := mixOf(m, path, mix)
 	switch {
-	case styled && len(o.style.styles) > 0:
-		return loaded{}, ownStyle(path)
-	case len(o.style.regions) > 0:
-		return loaded{}, fmt.Errorf("%s has a style of its own: --region is for models of kind adain alone", path)
-	}
-	if m, err = mixOf(m, path, mix); err != nil {
+	case err != nil && mix != "":
+		return loaded{}, usagef(cmd, "%w", err)
+	case err != nil:
 		return loaded{}, err
 	}
-	return ownStyleBrush(path, m), nil
+	return ownStyleBrush(path, mixed), nil
 }
 
 // ownStyleBrush is a model with a style of its own.

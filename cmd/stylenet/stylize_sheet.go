@@ -31,9 +31,6 @@ type moodBoard struct {
 // newMoodBoard refuses a sheet that takes more than a quarter of the memory, and
 // one that would overwrite something.
 func newMoodBoard(o *stylizeOptions, p *batch.Plan, pictures int) (*moodBoard, error) {
-	if _, err := images.FormatOf(o.sheet); err != nil {
-		return nil, err
-	}
 	if err := p.Apart(o.sheet); err != nil {
 		return nil, err
 	}

@@ -168,7 +168,7 @@ func (o *stylizeOptions) runVideo(cmd *cobra.Command, input string) (err error) 
 		w, h = images.LongSide(w, h, o.maxSize)
 	}
 	if o.video.stabilize > 0 && min(w, h) < flow.Least {
-		return fmt.Errorf("%s: frames of %d×%d are too small for --stabilize: it needs sides of %d pixels", input, w, h, flow.Least)
+		return usagef(cmd, "%s: frames of %d×%d are too small for --stabilize: it needs sides of %d pixels", input, w, h, flow.Least)
 	}
 	brushes, err := o.brushes(cmd)
 	if err != nil {

@@ -149,15 +149,11 @@ func TestDescribe(t *testing.T) {
 	if err := os.WriteFile(in, []byte("new"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	j := openJournalIn(t, out)
+	j := reopen(t, out, runPlaces)
 	if err := j.Add(e); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	j = openJournalIn(t, out)
-	defer j.Close()
+	j = reopen(t, out, runPlaces)
 	now, err := Describe(in, "x")
 	if err != nil {
 		t.Fatal(err)
@@ -168,13 +164,4 @@ func TestDescribe(t *testing.T) {
 	if has(t, j, now) || !has(t, j, e) {
 		t.Error("the journal takes a changed input for the one that the result was made of")
 	}
-}
-
-func openJournalIn(t *testing.T, dir string) *Journal {
-	t.Helper()
-	j, err := OpenJournal(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return j
 }
