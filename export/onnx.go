@@ -13,6 +13,7 @@ import (
 	"stylenet/internal/devices"
 	"stylenet/internal/formats/onnx"
 	"stylenet/internal/images"
+	"stylenet/internal/model"
 	"stylenet/internal/networks"
 )
 
@@ -166,7 +167,7 @@ func writePart(w io.Writer, m *Model, o ONNXOptions, precision onnx.Precision) e
 	if err != nil {
 		return err
 	}
-	properties["stylenet.part"] = o.Part
+	properties[model.KeyPart] = o.Part
 	return onnx.Encode(w, net, m.Weights, onnx.Options{Doc: doc, Version: o.version(m), Properties: properties, Opset: o.Opset, Precision: precision})
 }
 

@@ -101,6 +101,9 @@ func (o *Opened) read(asked *Convention) error {
 	switch {
 	case o.File.Network != nil:
 		o.Kind = KindONNX
+		if part := o.File.Metadata[KeyPart]; part != "" {
+			return fmt.Errorf("it is the %.40s of a model of any style, one of its two networks: open the model's .safetensors", part)
+		}
 		o.Model, native, err = fromNetwork(o.File.Network, o.File.Tensors, o.File.Metadata)
 	case o.File.Format == formats.TensorFlow:
 		o.Kind = KindLengstrom

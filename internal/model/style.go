@@ -42,6 +42,10 @@ func MixStyles(styles []Style, weights []float64) (Style, error) {
 	return mix, nil
 }
 
+// KeyPart is the key of an ONNX file's metadata that names which of the two networks
+// of a model of any style it is.
+const KeyPart = "stylenet.part"
+
 // AnyStyle is the design of a model that takes its style from a picture, and
 // whether this is one. It runs as what Styled makes of it.
 func (m *Model) AnyStyle() (networks.AdaIN, bool) {

@@ -102,8 +102,10 @@ func (g *graph) setPorts(p *onnxpb.GraphProto) error {
 			g.input = v
 		}
 	}
-	if len(inputs) == 2 && (inputs[1] == mixName || inputs[1] == styleName) {
-		return unsupported("it takes 2 inputs, %.200q: networks of one picture are read; export it with --style-mix or --style, or open the .safetensors", inputs)
+	if len(inputs) == 2 {
+		if flag := map[string]string{mixName: "--style-mix", styleName: "--style"}[inputs[1]]; flag != "" {
+			return unsupported("it takes 2 inputs, %.200q: networks of one picture are read; export it with %s, or open the .safetensors", inputs, flag)
+		}
 	}
 	if len(inputs) != 1 {
 		return unsupported("it takes %d inputs, %.200q: networks of one picture are read", len(inputs), clip(inputs))

@@ -195,10 +195,10 @@ func (c *call) thinned(f *feature, layout []int, steps [2]int) *feature {
 	switch {
 	case steps == [2]int{1, 1}:
 		return f
-	case steps[0] == steps[1]:
-		return c.arranged(".thinned", networks.WindowPool{Kernel: 1, Stride: steps[0]}, layout, f)
 	case max(steps[0], steps[1]) > maxMultiple:
 		c.refuse("it takes one of %d rows and of %d columns: steps up to %d are read", steps[0], steps[1], maxMultiple)
+	case steps[0] == steps[1]:
+		return c.arranged(".thinned", networks.WindowPool{Kernel: 1, Stride: steps[0]}, layout, f)
 	}
 	// Resizing leaves out the last one of a part of a step.
 	f = c.bordered(".border", networks.PadEdge, padding([2]int{}, [2]int{steps[0] - 1, steps[1] - 1}), layout, f)

@@ -136,7 +136,7 @@ func (c *call) padChannels(f *feature, layout []int, mode string, value float32,
 	var list []int
 	var scale, shift []float32
 	for i := -begin; i < n+end; i++ {
-		list = append(list, min(max(i, 0), n-1))
+		list = append(list, ((i%n)+n)%n) // those in a row are one layer
 		if i >= 0 && i < n {
 			scale, shift = append(scale, 1), append(shift, 0)
 		} else {
@@ -327,6 +327,9 @@ func (c *call) pool() *feature {
 		}
 		win.end[0] += more[0]
 		win.end[1] += more[1]
+	}
+	if rows, columns := op.Window(); max(win.begin[0], win.end[0]) >= rows || max(win.begin[1], win.end[1]) >= columns {
+		c.refuse("pads %v to %v of windows of %v: less than a window is read", win.begin, win.end, kernel)
 	}
 	op.Pad = padding(win.begin, win.end)
 	if op.Pad == (networks.Padding{}) {

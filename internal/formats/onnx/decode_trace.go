@@ -264,7 +264,7 @@ func (c *call) outputs() []value {
 	var outs []value
 	switch fold, layers := c.g.folds[c.n.op], c.g.translations[c.n.op]; {
 	case fold == nil && layers == nil:
-		c.refuse("the operator is not read; those that are: %s", strings.Join(c.operators(), ", "))
+		c.refuse("the operator is not read: write this layer in those that are, and export the model again: %s", strings.Join(c.operators(), ", "))
 	case !known && (c.n.op == "Shape" || c.n.op == "Size"):
 		outs = []value{{t: c.shapeOf(c.featureAsIs(0).dims())}}
 	case !known && layers == nil:
