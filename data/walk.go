@@ -21,9 +21,9 @@ import (
 //
 // Links to folders are followed where they lead out of dir, and no folder is
 // entered in itself. skip, unless nil, is asked about each folder below dir by
-// its absolute path without links, and true leaves it out. An error ends the
-// walk.
-func Walk(dir string, skip func(real string) bool) iter.Seq2[string, error] {
+// its absolute path without links, and true leaves it out; other, unless nil, is
+// told of each file that is no picture. An error ends the walk.
+func Walk(dir string, skip func(real string) bool, other func(name string)) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		root, err := realFolder(dir)
 		if err != nil {
@@ -38,8 +38,12 @@ func Walk(dir string, skip func(real string) bool) iter.Seq2[string, error] {
 			return skip == nil || real == root || !skip(real)
 		}
 		w.file = func(name string) error {
-			if isPicture(filepath.Join(dir, filepath.FromSlash(name))) && !yield(name, nil) {
-				return errStop
+			if isPicture(filepath.Join(dir, filepath.FromSlash(name))) {
+				if !yield(name, nil) {
+					return errStop
+				}
+			} else if other != nil {
+				other(name)
 			}
 			return nil
 		}

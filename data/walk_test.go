@@ -12,7 +12,7 @@ import (
 func walkAll(t *testing.T, dir string, skip func(string) bool) []string {
 	t.Helper()
 	var got []string
-	for name, err := range Walk(dir, skip) {
+	for name, err := range Walk(dir, skip, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,10 +39,10 @@ func TestWalk(t *testing.T) {
 	if want := slices.DeleteFunc(slices.Clone(want), func(name string) bool { return name == "a/c/x.png" }); !slices.Equal(without, want) {
 		t.Errorf("got %q, want %q", without, want)
 	}
-	for range Walk(dir, nil) {
+	for range Walk(dir, nil, nil) {
 		break // ends the walk
 	}
-	for name, err := range Walk(filepath.Join(dir, "none"), nil) {
+	for name, err := range Walk(filepath.Join(dir, "none"), nil, nil) {
 		if err == nil {
 			t.Errorf("a folder that is not there holds %s", name)
 		}

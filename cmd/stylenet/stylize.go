@@ -15,6 +15,7 @@ import (
 	"stylenet/internal/images"
 	"stylenet/internal/stylize"
 	"stylenet/internal/stylize/batch"
+	"stylenet/internal/video"
 )
 
 type stylizeOptions struct {
@@ -282,6 +283,36 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir() || strings.HasSuffix(path, "/") || strings.HasSuffix(path, string(filepath.Separator))
 }
 
+// leftClips are clips in folders of pictures, which are passed over: a clip is
+// painted by a command of its own.
+type leftClips struct {
+	first []string
+	more  bool
+}
+
+// see is told of files that are no pictures, of each perhaps more than once.
+func (c *leftClips) see(path string) {
+	const shown = 3
+	switch {
+	case !video.HasClipName(path) || slices.Contains(c.first, path) || !video.IsClip(path):
+	case len(c.first) < shown:
+		c.first = append(c.first, path)
+	default:
+		c.more = true
+	}
+}
+
+// tell says in one line which are left out.
+func (c *leftClips) tell(cmd *cobra.Command) {
+	names := strings.Join(c.first, ", ")
+	if c.more {
+		names += " and more"
+	}
+	if names != "" {
+		warn(cmd, "clips in a folder of pictures are left out: %s; give each in a command of its own: stylenet stylize … CLIP -o OUT", names)
+	}
+}
+
 // apart adds advice to the errors of plans.
 func apart(err error) error {
 	var collision *batch.CollisionError
@@ -343,7 +374,11 @@ func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if o.resume && !plan.Folder {
 		return usagef(cmd, "--resume needs a folder of results, but %s is one file", o.output)
 	}
+	var left leftClips
+	plan.Inputs.Other = left.see
 	pictures, err := o.count(cmd.Context(), plan)
+	plan.Inputs.Other = nil
+	left.tell(cmd)
 	if cause := cmd.Context().Err(); err != nil && cause != nil {
 		return fmt.Errorf("no picture was begun: %w", cause)
 	}

@@ -36,6 +36,10 @@ type Picture struct {
 
 // Inputs are the pictures that the arguments of a command stand for.
 type Inputs struct {
+	// Other, unless nil, is told of each file in a folder that is no picture and so
+	// is passed over, whenever the pictures are ranged over.
+	Other func(path string)
+
 	args []argument
 }
 
@@ -175,7 +179,7 @@ func (in *Inputs) Pictures(except string) iter.Seq2[Picture, error] {
 	return func(yield func(Picture, error) bool) {
 		for _, a := range in.args {
 			found := false
-			for p, err := range a.pictures(except) {
+			for p, err := range a.pictures(except, in.Other) {
 				found = true
 				if !yield(p, err) || err != nil {
 					return
@@ -189,12 +193,12 @@ func (in *Inputs) Pictures(except string) iter.Seq2[Picture, error] {
 	}
 }
 
-func (a argument) pictures(except string) iter.Seq2[Picture, error] {
+func (a argument) pictures(except string, other func(string)) iter.Seq2[Picture, error] {
 	switch a.kind {
 	case folder:
-		return a.inFolder(except)
+		return a.inFolder(except, other)
 	case match:
-		return a.matches(except)
+		return a.matches(except, other)
 	}
 	return func(yield func(Picture, error) bool) {
 		if a.text == Stdin {
@@ -205,17 +209,23 @@ func (a argument) pictures(except string) iter.Seq2[Picture, error] {
 	}
 }
 
-func (a argument) inFolder(except string) iter.Seq2[Picture, error] {
+func (a argument) inFolder(except string, other func(string)) iter.Seq2[Picture, error] {
+	path := func(name string) string { return filepath.Join(a.dir, filepath.FromSlash(name)) }
+	named := func(name string) {
+		if other != nil {
+			other(path(name))
+		}
+	}
 	return func(yield func(Picture, error) bool) {
-		for name, err := range data.Walk(a.dir, func(real string) bool { return real == except }) {
-			if !yield(Picture{filepath.Join(a.dir, filepath.FromSlash(name)), name}, err) {
+		for name, err := range data.Walk(a.dir, func(real string) bool { return real == except }, named) {
+			if !yield(Picture{path(name), name}, err) {
 				return
 			}
 		}
 	}
 }
 
-func (a argument) matches(except string) iter.Seq2[Picture, error] {
+func (a argument) matches(except string, other func(string)) iter.Seq2[Picture, error] {
 	return func(yield func(Picture, error) bool) {
 		for n, err := range data.Names(a.dir) {
 			if err != nil {
@@ -240,7 +250,7 @@ func (a argument) matches(except string) iter.Seq2[Picture, error] {
 			if inner.real == except {
 				continue
 			}
-			for p, err := range inner.inFolder(except) {
+			for p, err := range inner.inFolder(except, other) {
 				if !yield(p, err) {
 					return
 				}
