@@ -97,19 +97,22 @@ func (v *gpuConv) choose() error {
 	if err != nil {
 		return err
 	}
-	best := candidates[0]
-	if len(candidates) > 1 && !v.spec.deterministic {
-		if best, err = v.fastest(candidates); err != nil {
+	if !v.spec.deterministic && len(candidates) > 1 {
+		best, measured, err := v.fastest(candidates)
+		if err != nil {
 			return err
 		}
+		if measured {
+			v.choices.put(key, best)
+			return v.use(best)
+		}
 	}
-	if err := v.use(best); err != nil {
-		return err
+	for _, c := range candidates {
+		if err = v.use(c); err == nil {
+			return nil
+		}
 	}
-	if !v.spec.deterministic {
-		v.choices.put(key, best)
-	}
-	return nil
+	return err
 }
 
 // use sets the algorithm and asks for its workspace.
@@ -145,7 +148,12 @@ func (v *gpuConv) candidates() ([]choice, error) {
 		switch {
 		case f.status != 0 || f.memory > maxConvWorkspace:
 		case s.deterministic && f.deterministic == 0:
-		case s.exact && (f.math != mathFMA || isApproximate(s.what, f.algorithm)):
+		case s.exact && isApproximate(s.what, f.algorithm):
+		case s.exact && (f.math == mathDefault || f.math == mathFMA):
+			// An algorithm without tensor cores may be listed under either name, and
+			// is told to leave them alone.
+			usable = append(usable, choice{f.algorithm, mathFMA})
+		case s.exact:
 		case s.elem == float32Element && f.math == 2: // would round to half precision
 		default:
 			usable = append(usable, choice{f.algorithm, f.math})
@@ -166,9 +174,9 @@ func isApproximate(what convWhat, algorithm C.int) bool {
 	return false
 }
 
-// fastest measures, in memory of its own. Where there is not enough it takes
-// cuDNN's guess.
-func (v *gpuConv) fastest(candidates []choice) (best choice, err error) {
+// fastest measures, in memory of its own. Where there is not enough, nothing is
+// measured, and cuDNN's guess is for this time alone.
+func (v *gpuConv) fastest(candidates []choice) (best choice, measured bool, err error) {
 	s := v.spec
 	size := s.elem.bytes()
 	var memory [4]ptr // x, w, y, workspace
@@ -180,7 +188,7 @@ func (v *gpuConv) fastest(candidates []choice) (best choice, err error) {
 	}
 	for i := range memory {
 		if memory[i], err = v.alloc(sizes[i]); err != nil {
-			return candidates[0], nil
+			return best, false, nil
 		}
 		defer v.free(memory[i])
 		// Random bits of floats would be NaN here and there, and zeros are faster
@@ -190,7 +198,7 @@ func (v *gpuConv) fastest(candidates []choice) (best choice, err error) {
 	var start, end cu.Event
 	for _, e := range []*cu.Event{&start, &end} {
 		if *e, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
-			return best, err
+			return best, false, err
 		}
 		defer cu.DestroyEvent(e)
 	}
@@ -214,13 +222,13 @@ func (v *gpuConv) fastest(candidates []choice) (best choice, err error) {
 			}
 		}
 		if v.err != nil { // what ran asynchronously; nothing runs after it
-			return best, v.take(nil)
+			return best, false, v.take(nil)
 		}
 	}
 	if least == 0 {
-		return best, fmt.Errorf("no algorithm runs: %w", last)
+		return best, false, fmt.Errorf("no algorithm runs: %w", last)
 	}
-	return best, nil
+	return best, true, nil
 }
 
 func (v *gpuConv) once(x, w, y, workspace ptr) error {

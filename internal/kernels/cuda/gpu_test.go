@@ -466,7 +466,32 @@ func TestChoices(t *testing.T) {
 	if data, err := os.ReadFile(file); err != nil || json.Unmarshal(data, &known) != nil {
 		t.Errorf("the damaged cache stays: %v %s", err, data)
 	}
+	// A guess, where there was no memory to measure in, is not for the next time.
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	d := openGPU(t, Options{})
+	free, _ := d.memory()
+	filler, err := d.alloc(free - 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := d.conv(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := v.(*gpuConv).choice; got != (choice{7, mathDefault}) {
+		t.Errorf("%+v without memory to measure in, not the first guess", got)
+	}
+	v.close()
+	d.free(filler)
+	if data, err := os.ReadFile(file); err == nil {
+		t.Errorf("a guess was kept: %s", data)
+	}
 	// Without a place for the cache it works all the same.
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(file, "none"))
 	if got := chosen(as); got != (choice{1, mathDefault}) {
 		t.Errorf("%+v without a cache", got)
@@ -526,13 +551,20 @@ func TestRecordedStep(t *testing.T) {
 				k()
 			}
 		}
+		run := step
 		if record {
-			step = device.Record(step)
+			run = device.Record(step)
 		}
 		for i := range 5 {
 			must(device.Upload(x, random(shape.Elements(), uint64(10+i)))) // the next batch
 			h.Step, h.LR = i+1, 0.1/float64(i+1)
-			step()
+			run()
+		}
+		if record {
+			// Where it cannot be recorded a step runs all the same, slower.
+			r, err := device.recorded(step)
+			must(err)
+			r.free()
 		}
 		after := make([]float32, n)
 		must(device.Download(after, w))

@@ -9,6 +9,7 @@
 #define STYLENET_HOST
 #include "../host.cc"
 
+#include <array>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -27,6 +28,7 @@ struct stream {
     std::vector<op> captured;
 };
 struct event {
+    unsigned flags;
     stream *in = nullptr;
     long recorded = 0, passed = 0;
     std::chrono::steady_clock::time_point at;
@@ -57,6 +59,16 @@ static void push(stream *s, op o) {
 static void await(event *e, long ticket) {
     while (e->passed < ticket) step(e->in);
 }
+/* Device memory that somebody has. */
+static bool inside(size_t p, size_t bytes) {
+    auto m = memory.upper_bound(p);
+    return m != memory.begin() && (--m, p + bytes <= m->first + m->second);
+}
+static bool capturing() {
+    for (stream *s : streams)
+        if (s->capturing) return true;
+    return false;
+}
 static int all() {
     for (stream *s : streams) drain(s);
     return failed;
@@ -86,7 +98,7 @@ int cuDevicePrimaryCtxRetain(void **c, int) { return *c = &streams, contexts++, 
 int cuDevicePrimaryCtxRelease_v2(int) { return --contexts || (held.empty() && memory.empty()) ? failed : UNKNOWN; }
 static thread_local void *current;
 int cuCtxSetCurrent(void *c) { return current = c, 0; }
-int cuCtxSynchronize(void) { return all(); }
+int cuCtxSynchronize(void) { return capturing() ? CAPTURE : all(); }
 
 int cuModuleLoadData(void **m, const void *image) { return held.insert(*m = strdup((const char *)image)), 0; }
 int cuModuleUnload(void *m) { return held.erase(m) ? free(m), 0 : INVALID_VALUE; }
@@ -112,11 +124,12 @@ int cuStreamCreate(stream **s, unsigned) { return held.insert(*s = new stream), 
 int cuStreamDestroy_v2(stream *s) { return held.erase(s) ? drain(s), streams.erase(s), delete s, 0 : INVALID_VALUE; }
 int cuStreamSynchronize(stream *s) { return s->capturing ? CAPTURE : (drain(s), failed); }
 int cuStreamWaitEvent(stream *s, event *e, unsigned) {
+    if (s->capturing) return CAPTURE; /* what was recorded outside is not of the graph */
     long ticket = e->recorded;
     push(s, [=] { await(e, ticket); });
     return 0;
 }
-int cuEventCreate(event **e, unsigned) { return held.insert(*e = new event), 0; }
+int cuEventCreate(event **e, unsigned flags) { return held.insert(*e = new event{flags}), current ? 0 : INVALID_VALUE; }
 int cuEventDestroy_v2(event *e) { return held.erase(e) ? delete e, 0 : INVALID_VALUE; }
 int cuEventRecord(event *e, stream *s) {
     if (s->capturing) return CAPTURE;
@@ -127,6 +140,7 @@ int cuEventRecord(event *e, stream *s) {
 }
 int cuEventSynchronize(event *e) { return await(e, e->recorded), failed; }
 int cuEventElapsedTime(float *ms, event *a, event *b) {
+    if ((a->flags | b->flags) & 2 || !a->recorded || !b->recorded) return INVALID_VALUE; /* without timing */
     if (a->passed < a->recorded || b->passed < b->recorded) return NOT_READY;
     *ms = std::chrono::duration<float, std::milli>(b->at - a->at).count();
     return 0;
@@ -148,13 +162,24 @@ int cuMemFree_v2(size_t p) {
     return failed;
 }
 int cuMemGetInfo_v2(size_t *free, size_t *all) { return *free = total - bytes_held, *all = total, 0; }
-int cuMemHostAlloc(void **p, size_t bytes, unsigned) { return held.insert(*p = malloc(bytes)), 0; }
+int cuMemHostAlloc(void **p, size_t bytes, unsigned flags) {
+    if (!current || !bytes || flags > 7) return INVALID_VALUE;
+    return held.insert(*p = malloc(bytes)), 0;
+}
 int cuMemFreeHost(void *p) { return held.erase(p) ? all(), free(p), 0 : INVALID_VALUE; }
-static int move(void *dst, const void *src, size_t bytes, stream *s) { return push(s, [=] { memcpy(dst, src, bytes); }), failed; }
-int cuMemcpyHtoDAsync_v2(size_t dst, const void *src, size_t n, stream *s) { return move((void *)dst, src, n, s); }
-int cuMemcpyDtoHAsync_v2(void *dst, size_t src, size_t n, stream *s) { return move(dst, (void *)src, n, s); }
-int cuMemcpyDtoDAsync_v2(size_t dst, size_t src, size_t n, stream *s) { return move((void *)dst, (void *)src, n, s); }
-int cuMemsetD8Async(size_t dst, unsigned char v, size_t n, stream *s) { return push(s, [=] { memset((void *)dst, v, n); }), failed; }
+static int move(bool valid, void *dst, const void *src, size_t bytes, stream *s) {
+    if (!current || !valid) return INVALID_VALUE;
+    return push(s, [=] { memcpy(dst, src, bytes); }), failed;
+}
+int cuMemcpyHtoDAsync_v2(size_t dst, const void *src, size_t n, stream *s) { return move(inside(dst, n), (void *)dst, src, n, s); }
+int cuMemcpyDtoHAsync_v2(void *dst, size_t src, size_t n, stream *s) { return move(inside(src, n), dst, (void *)src, n, s); }
+int cuMemcpyDtoDAsync_v2(size_t dst, size_t src, size_t n, stream *s) {
+    return move(inside(dst, n) && inside(src, n), (void *)dst, (void *)src, n, s);
+}
+int cuMemsetD8Async(size_t dst, unsigned char v, size_t n, stream *s) {
+    if (!current || !inside(dst, n)) return INVALID_VALUE;
+    return push(s, [=] { memset((void *)dst, v, n); }), failed;
+}
 
 int cuStreamBeginCapture_v2(stream *s, int mode) { return s->capturing || mode != 2 ? INVALID_VALUE : (s->capturing = true, 0); }
 int cuStreamEndCapture(stream *s, graph **g) {
@@ -166,6 +191,7 @@ int cuStreamEndCapture(stream *s, graph **g) {
 }
 int cuGraphInstantiateWithFlags(graph **exec, graph *g, unsigned long long) { return held.insert(*exec = new graph(*g)), 0; }
 int cuGraphLaunch(graph *exec, stream *s) {
+    if (s->capturing) return CAPTURE;
     push(s, [=] { for (op &o : *exec) o(); });
     return failed;
 }
@@ -218,7 +244,7 @@ int cudnnSetConvolution2dDescriptor(descriptor *d, int pad_h, int pad_w, int sh,
     d->pad_h = pad_h, d->pad_w = pad_w, d->stride = sh;
     return sh == sw && dh == 1 && dw == 1 && mode == 1 && compute == 0 ? 0 : BAD_PARAM;
 }
-int cudnnSetConvolutionMathType(descriptor *d, int math) { return d->math = math, 0; }
+int cudnnSetConvolutionMathType(descriptor *d, int math) { return d->math = math, math >= 0 && math <= 3 ? 0 : BAD_PARAM; }
 
 static bool fits(const descriptor *x, const descriptor *w, const descriptor *c, const descriptor *y) {
     return x->type == w->type && w->type == y->type && x->n == y->n && x->c == w->c && y->c == w->n &&
@@ -229,7 +255,10 @@ static bool fits(const descriptor *x, const descriptor *w, const descriptor *c, 
 static const candidate listed[] = {{7, 0, 1, 3000, 1, 0, {}}, {0, 0, 2, 0, 0, 0, {}}, {1, 0, 3, 4096, 1, 0, {}}, {3, NOT_SUPPORTED, -1, 0, 1, 0, {}}};
 static int list(const descriptor *x, const descriptor *w, const descriptor *c, const descriptor *y, int max, int *n, candidate *found) {
     if (!fits(x, w, c, y)) return BAD_PARAM;
-    for (*n = 0; *n < 4 && *n < max; ++*n) (found[*n] = listed[*n]).math = c->math;
+    for (*n = 0; *n < 4 && *n < max; ++*n) {
+        found[*n] = listed[*n];
+        found[*n].math = c->math == 3 ? 0 : c->math; /* without tensor cores there is nothing to tell apart */
+    }
     return 0;
 }
 int cudnnGetConvolutionForwardAlgorithm_v7(handle *, descriptor *x, descriptor *w, descriptor *c, descriptor *y, int max, int *n, candidate *f) {
@@ -258,8 +287,14 @@ int cudnnGetConvolutionBackwardFilterWorkspaceSize(handle *, descriptor *x, desc
 }
 
 static int convolve(handle *h, const float *alpha, const float *beta, const descriptor *x, const descriptor *w, const descriptor *c,
-                    const descriptor *y, int algorithm, void *workspace, size_t bytes, std::function<void(const host_conv *)> run) {
+                    const descriptor *y, int algorithm, void *workspace, size_t bytes, std::array<const void *, 3> data,
+                    std::function<void(const host_conv *)> run) {
     size_t needed;
+    const size_t element = x->type == 9 ? 2 : 4;
+    const descriptor *of[] = {x, w, y};
+    for (int i = 0; i < 3; i++) /* tensor cores take 16 bytes at a time */
+        if ((size_t)data[i] % 16 || !inside((size_t)data[i], element * of[i]->n * of[i]->c * of[i]->h * of[i]->w)) return BAD_PARAM;
+    if (bytes && ((size_t)workspace % 16 || !inside((size_t)workspace, bytes))) return BAD_PARAM;
     if (int status = need(x, w, c, y, algorithm, &needed)) return status;
     if (*alpha != 1 || *beta != 0 || bytes < needed || (needed && !workspace)) return BAD_PARAM;
     const host_conv d = {x->type == 9, x->n, x->h, x->w, x->c, y->h, y->w, y->c, w->h, w->w, c->stride, c->pad_h, c->pad_w};
@@ -272,15 +307,15 @@ static int convolve(handle *h, const float *alpha, const float *beta, const desc
 }
 int cudnnConvolutionForward(handle *h, const float *alpha, descriptor *xd, const void *x, descriptor *wd, const void *w, descriptor *c,
                             int a, void *ws, size_t n, const float *beta, descriptor *yd, void *y) {
-    return convolve(h, alpha, beta, xd, wd, c, yd, a, ws, n, [=](const host_conv *d) { host_conv_forward(d, x, w, y); });
+    return convolve(h, alpha, beta, xd, wd, c, yd, a, ws, n, {x, w, y}, [=](const host_conv *d) { host_conv_forward(d, x, w, y); });
 }
 int cudnnConvolutionBackwardData(handle *h, const float *alpha, descriptor *wd, const void *w, descriptor *yd, const void *y, descriptor *c,
                                  int a, void *ws, size_t n, const float *beta, descriptor *xd, void *x) {
-    return convolve(h, alpha, beta, xd, wd, c, yd, a, ws, n, [=](const host_conv *d) { host_conv_backward_data(d, x, w, y); });
+    return convolve(h, alpha, beta, xd, wd, c, yd, a, ws, n, {x, w, y}, [=](const host_conv *d) { host_conv_backward_data(d, x, w, y); });
 }
 int cudnnConvolutionBackwardFilter(handle *h, const float *alpha, descriptor *xd, const void *x, descriptor *yd, const void *y, descriptor *c,
                                    int a, void *ws, size_t n, const float *beta, descriptor *wd, void *w) {
-    return convolve(h, alpha, beta, xd, wd, c, yd, a, ws, n, [=](const host_conv *d) { host_conv_backward_weights(d, x, w, y); });
+    return convolve(h, alpha, beta, xd, wd, c, yd, a, ws, n, {x, w, y}, [=](const host_conv *d) { host_conv_backward_weights(d, x, w, y); });
 }
 
 /* ---- cuBLAS ---- */
