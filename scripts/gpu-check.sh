@@ -17,6 +17,9 @@ fi
 . ./work
 export LC_ALL=C
 device=cuda:0
+# To look at all GPUs of a large machine would take a minute.
+CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES-0}
+export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES%%,*}
 wanted=" device pytorch ${*:-conformance parity run train stylize classic losses sanitizer} "
 gpu='' torch=
 stages=()
