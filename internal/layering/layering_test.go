@@ -50,6 +50,7 @@ var rules = []rule{
 	{"internal/devices", []string{"internal/kernels/..."}, "the one place that names backends knows nothing of what runs on them"},
 
 	{"internal/inference", []string{"internal/kernels", "internal/networks", "internal/weights"}, "a network runs on any device, and no file or picture is part of that"},
+	{"internal/inference/inferencetest", []string{"internal/inference", "internal/kernels", "internal/networks", "internal/weights"}, "a test runs a network on the device that it brings"},
 	{"internal/autodiff", []string{"internal/inference", "internal/kernels", "internal/networks", "internal/weights"}, "gradients need a network and a device, and no file, picture or config"},
 	{"losses", []string{"internal/autodiff", "internal/inference", "internal/kernels", "internal/networks"}, "a loss is made of features on a device, wherever photos, paintings and weights come from"},
 	{"data", []string{"internal/atomicfile", "internal/images"}, "photos become batches of floats before anything learns from them"},
@@ -98,6 +99,7 @@ var only = []struct {
 	{"stylenet/internal/kernels/onednn", []string{"internal/devices"}, true, "backends are chosen by name, in package devices"},
 	{"stylenet/internal/kernels/cuda", []string{"internal/devices"}, true, "backends are chosen by name, in package devices"},
 	{"stylenet/internal/kernels/kerneltest", nil, true, "it is for tests of backends"},
+	{"stylenet/internal/inference/inferencetest", nil, true, "it is for tests of what networks give"},
 	{"stylenet/internal/testassets", nil, true, "the product needs no development assets"},
 	{"C", []string{"internal/kernels/onednn", "internal/kernels/cuda"}, false, "everything else builds without a C compiler"},
 	{"gorgonia.org/...", []string{"internal/autodiff", "internal/kernels/cuda"}, false, "Gorgonia's graph is an implementation of autodiff, and no other's vocabulary"},
@@ -107,7 +109,7 @@ var only = []struct {
 	{"github.com/tetratelabs/wazero/...", []string{"internal/images/codecs"}, false, "WebAssembly is how codecs come along, and nothing else's business"},
 	{"google.golang.org/protobuf/...", []string{"internal/formats/onnx", "internal/formats/onnx/onnxpb", "internal/formats/tensorflow"}, true, "protobuf is ONNX's and TensorFlow's"},
 	{"github.com/nlpodyssey/gopickle/...", []string{"internal/formats/pth"}, false, "pickles are read where they are restricted"},
-	{"testing", []string{"internal/testassets", "internal/kernels/kerneltest"}, true, "it would add its flags to the product"},
+	{"testing", []string{"internal/inference/inferencetest", "internal/testassets", "internal/kernels/kerneltest"}, true, "it would add its flags to the product"},
 }
 
 // mutable lists the package variables that are set after their declaration.

@@ -12,7 +12,7 @@ import (
 
 	"stylenet/internal/devices"
 	"stylenet/internal/formats"
-	"stylenet/internal/inference"
+	"stylenet/internal/inference/inferencetest"
 	"stylenet/internal/kernels"
 	"stylenet/internal/kernels/reference"
 	"stylenet/internal/networks"
@@ -34,25 +34,7 @@ func runOn(t *testing.T, dev kernels.Device, m *Model, picture []float32, h, w i
 	if err != nil {
 		t.Fatal(err)
 	}
-	arrays, err := inference.Upload(dev, net, m.Weights)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := inference.Compile(dev, net, arrays, 1, h, w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plan.Close()
-	if err := plan.Device().Upload(plan.Input(), picture); err != nil {
-		t.Fatal(err)
-	}
-	plan.Run()
-	s := plan.Output(0).Shape()
-	out := make([]float32, s.N*s.C*s.H*s.W)
-	if err := plan.Device().Download(out, plan.Output(0)); err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return inferencetest.Run(t, dev, net, m.Weights, picture, h, w)
 }
 
 const goldenH, goldenW = 24, 28

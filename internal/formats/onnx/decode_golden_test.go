@@ -20,7 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stylenet/internal/formats/onnx/onnxpb"
-	"stylenet/internal/inference"
+	"stylenet/internal/inference/inferencetest"
 	"stylenet/internal/kernels/reference"
 )
 
@@ -215,25 +215,7 @@ func runNetwork(t *testing.T, m *Model, picture []float32, h, w int) []float32 {
 			t.Error(err)
 		}
 	}()
-	arrays, err := inference.Upload(dev, m.Network, m.Weights)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := inference.Compile(dev, m.Network, arrays, 1, h, w)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, layersOf(m))
-	}
-	defer plan.Close()
-	if err := plan.Device().Upload(plan.Input(), picture); err != nil {
-		t.Fatal(err)
-	}
-	plan.Run()
-	s := plan.Output(0).Shape()
-	out := make([]float32, s.N*s.C*s.H*s.W)
-	if err := plan.Device().Download(out, plan.Output(0)); err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return inferencetest.Run(t, dev, m.Network, m.Weights, picture, h, w)
 }
 
 // Damaged files of every operator are refused, and nothing worse.
