@@ -281,6 +281,9 @@ func (e *evaluation) all(ctx context.Context) error {
 // measurePhotos finds the photos and measures them as they are. One that cannot be
 // used is reported and left out for all models.
 func (e *evaluation) measurePhotos(ctx context.Context) error {
+	var left leftClips
+	e.plan.Inputs.Other = left.see
+	defer left.tell(e.cmd, "give them to --video")
 	all, err := e.plan.Pictures()
 	if err != nil {
 		return err

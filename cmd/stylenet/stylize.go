@@ -302,14 +302,14 @@ func (c *leftClips) see(path string) {
 	}
 }
 
-// tell says in one line which are left out.
-func (c *leftClips) tell(cmd *cobra.Command) {
+// tell says in one line which are left out, and what to do with them.
+func (c *leftClips) tell(cmd *cobra.Command, advice string) {
 	names := strings.Join(c.first, ", ")
 	if c.more {
 		names += " and more"
 	}
 	if names != "" {
-		warn(cmd, "clips in a folder of pictures are left out: %s; give each in a command of its own: stylenet stylize … CLIP -o OUT", names)
+		warn(cmd, "clips in a folder of pictures are left out: %s; %s", names, advice)
 	}
 }
 
@@ -378,7 +378,7 @@ func (o *stylizeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	plan.Inputs.Other = left.see
 	pictures, err := o.count(cmd.Context(), plan)
 	plan.Inputs.Other = nil
-	left.tell(cmd)
+	left.tell(cmd, "give each in a command of its own: stylenet stylize … CLIP -o OUT")
 	if cause := cmd.Context().Err(); err != nil && cause != nil {
 		return fmt.Errorf("no picture was begun: %w", cause)
 	}
