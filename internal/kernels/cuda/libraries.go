@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -106,7 +107,7 @@ func openLibraries() (*libraries, error) {
 	cublas := library{
 		title: "cuBLAS 11, 12 or 13", variable: "STYLENET_CUBLAS",
 		files:   []string{"libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so"},
-		folders: pip("cublas", fmt.Sprintf("cu%d", major)),
+		folders: pip("cublas", fmt.Sprintf("cu%d", cudart), fmt.Sprintf("cu%d", major)),
 		get:     fmt.Sprintf("get it with pip install %s, or with CUDA from https://developer.nvidia.com/cuda-downloads", cublasPackage(major)),
 	}
 	// cuDNN opens a cuBLAS, too: the one that is open already, when it fits.
@@ -142,15 +143,22 @@ func sitePackages() []string {
 			roots = append(roots, root)
 		}
 	}
+	if python, err := exec.LookPath("python3"); err == nil { // of an environment that is not active
+		roots = append(roots, filepath.Dir(filepath.Dir(python)))
+	}
 	if home, err := os.UserHomeDir(); err == nil {
 		roots = append(roots, filepath.Join(home, ".local"))
 	}
 	roots = append(roots, "/usr/local", "/usr", "/opt/conda")
 	for _, root := range roots {
-		for _, packages := range []string{"site-packages", "dist-packages"} {
+		for _, packages := range []string{"lib/python3*/site-packages", "lib/python3*/dist-packages", "lib64/python3*/site-packages"} {
 			// The pattern is well formed; roots with a star in them find nothing.
-			names, _ := filepath.Glob(filepath.Join(root, "lib", "python3*", packages))
-			found = append(found, names...)
+			names, _ := filepath.Glob(filepath.Join(root, packages))
+			for _, name := range names {
+				if real, err := filepath.EvalSymlinks(name); err == nil && !slices.Contains(found, real) {
+					found = append(found, real)
+				}
+			}
 		}
 	}
 	return found

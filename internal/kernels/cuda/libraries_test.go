@@ -3,9 +3,11 @@
 package cuda
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -100,6 +102,31 @@ func TestPip(t *testing.T) {
 	}
 	if l.cublasVersion != (version{11, 1, 2}) {
 		t.Errorf("cuBLAS %s was opened with a cuDNN for CUDA 11", l.cublasVersion)
+	}
+}
+
+// Packages are found of a python3 that $PATH alone knows, where Red Hat puts them,
+// and once where lib64 is lib.
+func TestSitePackages(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	active, other := filepath.Join(root, "active"), filepath.Join(root, "other")
+	want := []string{filepath.Join(active, "lib", "python3.12", "site-packages"), filepath.Join(other, "lib64", "python3.9", "site-packages")}
+	for _, dir := range append(want, filepath.Join(other, "bin")) {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink("lib", filepath.Join(active, "lib64")), os.WriteFile(filepath.Join(other, "bin", "python3"), nil, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("VIRTUAL_ENV", active)
+	t.Setenv("CONDA_PREFIX", "")
+	t.Setenv("PATH", filepath.Join(other, "bin"))
+	if got := sitePackages(); len(got) < 2 || !slices.Equal(got[:2], want) || len(got) > 2 && strings.HasPrefix(got[2], root) {
+		t.Errorf("%q, want %q first", got, want)
 	}
 }
 
