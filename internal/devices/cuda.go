@@ -22,5 +22,9 @@ func cudaNames() []string {
 }
 
 func openCUDA(index int, o Options) (kernels.Device, error) {
-	return cuda.Open(cuda.Options{Index: index, Exact: o.Exact, Deterministic: o.Deterministic, Precision: o.Precision})
+	d, err := cuda.Open(cuda.Options{Index: index, Exact: o.Exact, Deterministic: o.Deterministic, Precision: o.Precision})
+	if err != nil {
+		return nil, err // and not a nil of a type, which is no nil
+	}
+	return d, nil
 }

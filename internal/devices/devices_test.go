@@ -11,6 +11,9 @@ func TestOpen(t *testing.T) {
 	for _, name := range append(Names(), "auto", "cpu", "") {
 		d, err := Open(name, Options{Threads: 1})
 		_, gpu := gpuIndex(name)
+		if err != nil && d != nil {
+			t.Errorf("%q: a device beside the error %v: who closes it would find nothing there", name, err)
+		}
 		if err != nil && gpu { // of this machine, or none
 			if !strings.HasPrefix(err.Error(), "cuda") {
 				t.Errorf("%q: %v", name, err)
