@@ -10,7 +10,11 @@ import (
 func backends() []backend {
 	return []backend{
 		{"onednn", func(o Options) (kernels.Device, error) {
-			return onednn.Open(onednn.Options{Threads: o.Threads, Exact: o.Exact, Precision: o.Precision})
+			d, err := onednn.Open(onednn.Options{Threads: o.Threads, Exact: o.Exact, Precision: o.Precision})
+			if err != nil {
+				return nil, err // and not a nil of a type, which is no nil
+			}
+			return d, nil
 		}},
 		{"reference", openReference},
 	}
