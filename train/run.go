@@ -232,6 +232,9 @@ func (r *Run) openModel(from *checkpoint.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	if err := r.checkMemory(net); err != nil {
+		return err
+	}
 	recipe, err := json.Marshal(r.config)
 	if err != nil {
 		return err
