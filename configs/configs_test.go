@@ -59,7 +59,8 @@ func TestFaultsOfForm(t *testing.T) {
 		{"list as key", minimal + "train: {[a]: 4}\n", "run.yaml:3: train has a list as a key: keys are plain words"},
 		{"empty key", minimal + "train: {? , batch: 4}\n", "run.yaml:3: train has nothing as a key: keys are plain words"},
 		{"alias", "data: &d {dir: photos}\nstyle: *d\n", "run.yaml:2: style is a YAML alias: write the value out"},
-		{"merge key", minimal + "<<: {name: a}\n", "run.yaml:3: << is not a known key"},
+		{"merge key", minimal + "<<: {name: a}\n", "run.yaml:3: << is not a known key: write the keys out that it stands for"},
+		{"merge key in a section", minimal + "train: {<<: {lr: 1}}\n", "run.yaml:3: train.<< is not a known key: write the keys out that it stands for"},
 		{"no value", minimal + "train:\n  batch:\n", "run.yaml:4: train.batch has no value: give it one, or remove the key for its default"},
 		{"word for whole number", minimal + "train: {batch: four}\n", `run.yaml:3: train.batch must be a whole number, got "four"`},
 		{"fraction for whole number", minimal + "train: {batch: 2.5}\n", "run.yaml:3: train.batch must be a whole number, got 2.5"},
@@ -88,6 +89,8 @@ func TestFaultsOfForm(t *testing.T) {
 func TestFaultsOfValues(t *testing.T) {
 	for _, tt := range []struct{ content, want string }{
 		{"name: ''", "name must not be empty"},
+		{"name: ../x", `name must be a plain name, got "../x": the run directory is runs/NAME, or that of --out`},
+		{"name: ..", `name must be a plain name, got "..": the run directory is runs/NAME, or that of --out`},
 		{`name: "a\nb"`, `name must be UTF-8 text without control characters, got "a\nb"`},
 		{"data:\n  dir: p\n  size: 31", "data.size must be at least 32, got 31"},
 		{"data: {dir: p, size: 130}", "data.size must be a multiple of 4, the stride of network.architecture, got 130"},

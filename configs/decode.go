@@ -141,6 +141,10 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) bool {
 
 // unknown reports a key that the section v does not have.
 func (d *decoder) unknown(k *yaml.Node, key string, v reflect.Value) {
+	if k.Value == "<<" {
+		d.fail(k, key, "is not a known key: write the keys out that it stands for")
+		return
+	}
 	var siblings []string
 	for i := range v.NumField() {
 		siblings = append(siblings, join(parent(key), v.Type().Field(i).Tag.Get("yaml")))
