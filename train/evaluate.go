@@ -15,6 +15,8 @@ import (
 
 // Evaluation is a line of eval.jsonl: the mean losses on held-out photos, with
 // their weights, of results clamped to 0-255. Loss is content plus style.
+// Content is the distance from the photo's own features, of kind adain, too,
+// whose training measures the distance from the features it aims at.
 type Evaluation struct {
 	Step    int     `json:"step"`
 	Photos  int     `json:"photos"`

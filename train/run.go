@@ -162,7 +162,17 @@ func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, er
 }
 
 // absolute returns a copy of a configuration without relative paths.
-func absolute(cfg *configs.Config) (*configs.Config, error) {
+func absolute(cfg *configs.Config) (*configs.Config, error) { return mapPaths(cfg, filepath.Abs) }
+
+// published returns a copy of a configuration with the last names of its paths:
+// what a model says of its training wherever it goes, which is no news of the
+// trainer's folders.
+func published(cfg *configs.Config) (*configs.Config, error) {
+	return mapPaths(cfg, func(path string) (string, error) { return filepath.Base(path), nil })
+}
+
+// mapPaths returns a copy of a configuration whose paths went through a function.
+func mapPaths(cfg *configs.Config, f func(path string) (string, error)) (*configs.Config, error) {
 	c := *cfg
 	c.Style.Images = append([]configs.StyleImage(nil), c.Style.Images...)
 	paths := []*string{&c.Data.Dir, &c.Data.Holdout, &c.Data.Cache, &c.Video.Clips, &c.Style.Image, &c.Style.Dir, &c.Style.Holdout, &c.VGG.Weights, &c.Train.PreviewImage, &c.Network.From}
@@ -173,11 +183,11 @@ func absolute(cfg *configs.Config) (*configs.Config, error) {
 		if *p == "" {
 			continue
 		}
-		abs, err := filepath.Abs(*p)
+		path, err := f(*p)
 		if err != nil {
 			return nil, err
 		}
-		*p = abs
+		*p = path
 	}
 	return &c, nil
 }
@@ -235,7 +245,11 @@ func (r *Run) openModel(from *checkpoint.Snapshot) error {
 	if err := r.checkMemory(net); err != nil {
 		return err
 	}
-	recipe, err := json.Marshal(r.config)
+	public, err := published(r.config)
+	if err != nil {
+		return err
+	}
+	recipe, err := json.Marshal(public)
 	if err != nil {
 		return err
 	}

@@ -90,6 +90,24 @@ func (w world) load(sets ...string) (*configs.Config, error) {
 	}, sets...))
 }
 
+// A model goes to strangers: it says what it was trained on, not where that lay.
+func TestRecipeOfAModelNamesNoFolder(t *testing.T) {
+	w := newWorld(t, 2)
+	cfg := w.config(t, append(w.twoStyles(t), "train.steps=1", "data.holdout="+w.path("photos"), "train.preview_image="+w.path("style.png"))...)
+	r := trainAll(t, cfg, w.path("run"))
+	if strings.Contains(r.model.Recipe, w.dir) {
+		t.Errorf("the recipe names %s: %s", w.dir, r.model.Recipe)
+	}
+	for _, want := range []string{`"dir":"photos"`, `"path":"style.png"`, `"path":"other.png"`, `"weights":"vgg.safetensors"`} {
+		if !strings.Contains(r.model.Recipe, want) {
+			t.Errorf("the recipe lacks %s: %s", want, r.model.Recipe)
+		}
+	}
+	if b, err := os.ReadFile(w.path("run/config.yaml")); err != nil || !strings.Contains(string(b), w.path("photos")) {
+		t.Errorf("the run's own configuration lost its folders (%v):\n%s", err, b)
+	}
+}
+
 // everything turns on whatever has a state that a resume must bring back.
 var everything = []string{
 	"network.norm=batch", "train.clip_norm=1", "train.schedule=cosine", "train.warmup=3",
