@@ -72,12 +72,13 @@ func MkdirAll(dir string) (undo func(), err error) {
 			break
 		}
 		missing = append(missing, at)
+		if at == filepath.Dir(at) {
+			break // a drive that is not there
+		}
 	}
 	undo = func() {
 		for _, made := range missing {
-			if err := os.Remove(made); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return // something is in it
-			}
+			RemoveEmpty(made)
 		}
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -85,6 +86,14 @@ func MkdirAll(dir string) (undo func(), err error) {
 		return nil, err
 	}
 	return undo, nil
+}
+
+// RemoveEmpty removes a directory in which nothing is. All else stays, a symbolic
+// link to a directory too: that is no error.
+func RemoveEmpty(dir string) {
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+		_ = os.Remove(dir) // fails where something is in it
+	}
 }
 
 func replace(path string, perm fs.FileMode, write func(io.Writer) error) (err error) {
