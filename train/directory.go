@@ -43,7 +43,10 @@ func Owns(name string) bool {
 // where that is empty.
 func makeDirectory(dir string) (undo func(), unlock func() error, err error) {
 	for range 9 { // another start that failed may remove the directory in between
-		if undo, err = atomicfile.MkdirAll(dir); err != nil {
+		if undo, err = atomicfile.MkdirAll(dir); errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("run directory: %w", err)
+			continue
+		} else if err != nil {
 			return nil, nil, fmt.Errorf("run directory: %w", err)
 		}
 		if unlock, err = checkpoint.Lock(dir); err == nil {
@@ -88,6 +91,7 @@ func clearDirectory(dir string) error {
 // at every moment. The configuration, which makes the directory a run, is
 // written last: a start that is killed does not stand in the way of the next.
 func (r *Run) openDirectory(from *checkpoint.Snapshot) (err error) {
+	r.wrote = true
 	if r.metrics, err = os.OpenFile(filepath.Join(r.dir, metricsFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
 		return err
 	}

@@ -458,6 +458,27 @@ func TestErrorsBeforeTraining(t *testing.T) {
 	check(t, os.Remove(w.path("run/checkpoints")))
 	trainAll(t, w.config(t, "train.steps=1"), w.path("run"))
 
+	// So do links, empty directories and what other programs call latest.
+	check(t, os.MkdirAll(w.path("theirs/checkpoints/latest"), 0o777))
+	check(t, os.WriteFile(w.path("theirs/checkpoints/latest/model.bin"), nil, 0o666))
+	check(t, os.MkdirAll(w.path("empty run"), 0o777))
+	for link, to := range map[string]string{"link": "run", "link to nothing in it": "empty run"} {
+		if err := os.Symlink(w.path(to), w.path(link)); err != nil {
+			t.Skip("no symbolic links: ", err)
+		}
+	}
+	for dir, kept := range map[string]string{
+		"link": "link", "link to nothing in it": "link to nothing in it", "empty run": "empty run",
+		"theirs": "theirs/checkpoints/latest/model.bin",
+	} {
+		if _, err := New(t.Context(), w.config(t, "data.dir="+w.path("none")), w.path(dir), Options{}); err == nil {
+			t.Error("a run without photos")
+		}
+		if _, err := os.Lstat(w.path(kept)); err != nil {
+			t.Error(err)
+		}
+	}
+
 	if _, err := New(t.Context(), w.config(t), w.path("style.png"), Options{}); err == nil || !strings.HasPrefix(err.Error(), "run directory: ") {
 		t.Errorf("a file in place of the directory: %v", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"stylenet/internal/atomicfile"
 	"stylenet/internal/checkpoint"
 	"stylenet/internal/flow"
 	"stylenet/internal/images"
@@ -300,7 +301,11 @@ func holdState(output string) (free func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() error { return errors.Join(unlock(), checkpoint.Vacate(dir)) }, nil
+	return func() error {
+		err := errors.Join(unlock(), checkpoint.Vacate(dir))
+		atomicfile.RemoveEmpty(dir)
+		return err
+	}, nil
 }
 
 // framePainter paints frames with a model, and takes their flicker out.

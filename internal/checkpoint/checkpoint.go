@@ -118,19 +118,22 @@ func Owns(name string) bool {
 	return ok || name == latestFile || name == lockFile || atomicfile.IsTemp(name)
 }
 
-// Remove removes from a directory what Write and Latest know there, and the
-// directory where nothing else is in it. Only the holder of the lock may do so.
+// Remove removes from a directory what Write makes there, and the directory where
+// nothing else is in it. Only the holder of the lock may do so.
 func Remove(dir string) error {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil // there is nothing to remove
 	}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if name := e.Name(); Owns(name) && name != lockFile {
+		name := e.Name()
+		if _, _, step := parseName(name); step {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
+		} else if Owns(name) && name != lockFile { // files, and no directory of another program
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
 		}
 	}
-	_ = os.Remove(dir) // fails where it is not empty
+	atomicfile.RemoveEmpty(dir)
 	return err
 }
 

@@ -54,9 +54,8 @@ func Lock(runDir string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
-// Vacate removes the lock file of a directory that this process has unlocked, and
-// the directory where nothing else is in it. One that another process has locked
-// since, or that holds more, stays: that is no error.
+// Vacate removes the lock file of a directory that this process has unlocked. One
+// that another process has locked since stays: that is no error.
 func Vacate(runDir string) error {
 	path := filepath.Join(runDir, lockFile)
 	f, err := openLocked(path)
@@ -69,7 +68,6 @@ func Vacate(runDir string) error {
 	if err != nil {
 		return fmt.Errorf("unlock run directory %s: %w", runDir, err)
 	}
-	_ = os.Remove(runDir) // fails where it is not empty
 	return nil
 }
 

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -31,7 +32,7 @@ func openLocked(path string) (*os.File, error) {
 // process has opened it in between.
 func removeLocked(f *os.File, path string) error {
 	err := f.Close()
-	if gone := os.Remove(path); gone != nil && !errors.Is(gone, errorSharingViolation) {
+	if gone := os.Remove(path); gone != nil && !errors.Is(gone, errorSharingViolation) && !errors.Is(gone, fs.ErrNotExist) {
 		err = errors.Join(err, gone)
 	}
 	return err
