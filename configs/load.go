@@ -50,6 +50,29 @@ func Load(path string, sets []string) (*Config, error) {
 	return load(path, b, sets)
 }
 
+// Says reports whether the config file at path, or one of sets, gives the dotted
+// key a value, rather than that its default holds.
+func Says(path, key string, sets []string) (bool, error) {
+	for _, s := range sets {
+		if name, _, _ := strings.Cut(s, "="); name == key || strings.HasPrefix(key, name+".") {
+			return true, nil
+		}
+	}
+	b, err := readFile(path)
+	if err != nil {
+		return false, fmt.Errorf("read config: %w", err)
+	}
+	var at any
+	if err := yaml.Unmarshal(b, &at); err != nil {
+		return false, fmt.Errorf("read config %s: %w", path, err)
+	}
+	for _, name := range strings.Split(key, ".") {
+		section, _ := at.(map[string]any)
+		at = section[name]
+	}
+	return at != nil, nil
+}
+
 func isDir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()

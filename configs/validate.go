@@ -119,8 +119,6 @@ func (c *Config) check(v *checker) {
 	v.texts(reflect.ValueOf(c).Elem())
 	if c.Name == "" {
 		v.fail("name", "must not be empty")
-	} else if strings.ContainsAny(c.Name, `/\`) || c.Name == "." || c.Name == ".." {
-		v.fail("name", "must be a plain name, got %s: the run directory is runs/NAME, or that of --out", quoted(c.Name))
 	}
 	v.kind(c)
 	v.data(c)

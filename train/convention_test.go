@@ -1,11 +1,16 @@
 package train
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"stylenet/configs"
 	"stylenet/internal/atomicfile"
 	"stylenet/internal/formats/safetensors"
 	"stylenet/internal/networks"
@@ -59,4 +64,30 @@ func TestLossesOfEitherConvention(t *testing.T) {
 	meant := run("meant", append(torchvision, "loss.convention=torchvision")...)
 	near("content, of weights as they are,", meant[0].Content*math.Pow(size, 2), caffe[0].Content)
 	near("style, of weights as they are,", meant[0].Style*math.Pow(size, 4), caffe[0].Style)
+
+	// A run of version 0.1, which had no convention, goes on as it began.
+	old := w.path("meant/config.yaml")
+	b, err := os.ReadFile(old)
+	check(t, err)
+	kept := bytes.Replace(b, []byte("  convention: torchvision\nvideo:"), []byte("video:"), 1)
+	if says, err := configs.Says(old, "loss.convention", nil); !says || err != nil {
+		t.Error(says, err)
+	}
+	check(t, os.WriteFile(old, kept, 0o666))
+	if says, err := configs.Says(old, "loss.convention", nil); says || err != nil {
+		t.Fatalf("%v %v in\n%s", says, err, kept)
+	}
+	if says, err := configs.Says(old, "loss.convention", []string{"loss.convention=caffe"}); !says || err != nil {
+		t.Error(says, err)
+	}
+	r, err := Resume(t.Context(), w.path("meant"), []string{"train.steps=4"}, Options{})
+	check(t, err)
+	check(t, errors.Join(r.Train(t.Context()), r.Close()))
+	on := readLines[Metrics](t, w.path("meant/metrics.jsonl"))
+	if got := on[3].Style / on[2].Style; !(got > 0.5 && got < 2) {
+		t.Errorf("the style loss becomes %g times as large where the run goes on", got)
+	}
+	if b, err := os.ReadFile(old); err != nil || !strings.Contains(string(b), "  convention: torchvision\nvideo:") {
+		t.Errorf("%v: the run does not say what its loss is meant for:\n%s", err, b)
+	}
 }

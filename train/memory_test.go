@@ -1,11 +1,13 @@
 package train
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"stylenet/configs"
+	"stylenet/internal/stylize"
 )
 
 // What a step takes at least is neither more than it takes, nor so little that a
@@ -15,6 +17,7 @@ func TestLeastBytes(t *testing.T) {
 	large := []string{"data.size=96", "train.batch=4", "train.steps=1", "train.checkpoint_every=0"}
 	for name, cfg := range map[string]*configs.Config{
 		"johnson":    w.config(t, large...),
+		"plain":      w.config(t, append([]string{"network.architecture=" + strings.Repeat("c3s1-64,", 9) + "c3s1-3", "network.padding=zero"}, large...)...),
 		"multistyle": w.config(t, append(w.twoStyles(t), large...)...),
 		"video":      w.config(t, append([]string{"kind=video", "video.motion=2"}, large...)...),
 		"adain":      w.anyStyle(t, append(w.quick(t), large...)...),
@@ -34,21 +37,44 @@ func TestLeastBytes(t *testing.T) {
 	}
 }
 
-// A batch that no machine holds is refused before anything is computed or written.
+// A batch that no machine holds is refused before anything is computed or written,
+// and one that is short by little begins with a warning.
 func TestBatchBeyondMemory(t *testing.T) {
 	w := newWorld(t, 1)
-	sets := []string{"data.size=2048", "train.batch=4096"}
-	for name, cfg := range map[string]*configs.Config{
-		"johnson": w.config(t, sets...),
-		"video":   w.config(t, append([]string{"kind=video"}, sets...)...),
-		"adain":   w.anyStyle(t, append(w.quick(t), sets...)...),
-	} {
-		_, err := New(t.Context(), cfg, w.path(name), Options{})
-		if err == nil || !strings.Contains(err.Error(), "a step of train.batch 4096 at data.size 2048 takes ") || !strings.Contains(err.Error(), "lower one of them") {
-			t.Errorf("%s: %v", name, err)
+	var warnings []string
+	r, err := New(t.Context(), w.config(t, "train.device=cpu"), w.path("run"), Options{Warn: func(err error) { warnings = append(warnings, err.Error()) }})
+	check(t, err)
+	defer func() { check(t, r.Close()) }()
+	net, err := r.model.Network.Build()
+	check(t, err)
+	least, err := r.leastBytes(net)
+	check(t, err)
+	for _, c := range []struct {
+		share          float64 // of what is needed, that is free
+		known          bool
+		refused, warns bool
+	}{{2, true, false, false}, {0.5, true, false, true}, {0.2, true, true, false}, {0, false, false, false}} {
+		warnings = nil
+		err := r.checkMemory(net, int64(c.share*least), c.known)
+		if (err != nil) != c.refused || (len(warnings) == 1) != c.warns {
+			t.Errorf("with %.1f of it free: %v, warnings %q", c.share, err, warnings)
 		}
-		if _, err := os.Stat(w.path(name)); !os.IsNotExist(err) {
-			t.Errorf("%s: the run's folder is left: %v", name, err)
+		if text := fmt.Sprint(err, warnings); (c.refused || c.warns) && !strings.Contains(text, "a step of train.batch 2 at data.size 32 takes ") {
+			t.Error(text)
 		}
+	}
+
+	// All memory of this machine and much more.
+	free, known := stylize.FreeMemory()
+	r.config.Train.Batch, r.config.Data.Size = 4096, 8192
+	if huge, err := r.leastBytes(net); err != nil || !known || huge < 2*stylize.RefusedMemory*float64(free) {
+		t.Skipf("what is free is not known, or very much: %d bytes (%v)", free, err)
+	}
+	_, err = New(t.Context(), w.config(t, "train.device=cpu", "data.size=8192", "train.batch=4096"), w.path("huge"), Options{})
+	if err == nil || !strings.Contains(err.Error(), "a step of train.batch 4096 at data.size 8192 takes ") || !strings.Contains(err.Error(), "lower one of them") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(w.path("huge")); !os.IsNotExist(err) {
+		t.Errorf("the run's folder is left: %v", err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"stylenet/internal/kernels"
 	"stylenet/internal/model"
 	"stylenet/internal/networks"
+	"stylenet/internal/stylize"
 	"stylenet/internal/vgg"
 	"stylenet/internal/weights"
 	"stylenet/losses"
@@ -84,6 +85,7 @@ type Run struct {
 	previewPicture *images.Picture // nil without previews
 	holdout        [][]float32     // held-out photos, each (3, 256, 256), RGB 0-255
 	saved          int             // the step of the newest checkpoint
+	wrote          bool            // something into the directory
 }
 
 // New starts a run in dir, which may not hold one yet. Paths in the
@@ -97,18 +99,24 @@ func New(ctx context.Context, cfg *configs.Config, dir string, o Options) (*Run,
 	if err != nil {
 		return nil, err
 	}
+	if taken, _ := holdsRun(dir); taken { // also where it cannot be locked
+		return nil, &ExistsError{Dir: dir}
+	}
 	undo, unlock, err := makeDirectory(dir)
 	if err != nil {
 		return nil, err
 	}
+	giveBack := func() error { return errors.Join(unlock(), checkpoint.Vacate(dir)) }
 	taken, err := holdsRun(dir)
 	if err == nil && taken {
 		err = &ExistsError{Dir: dir}
 	}
 	if err != nil {
-		return nil, errors.Join(err, unlock(), checkpoint.Vacate(dir))
+		err = errors.Join(err, giveBack())
+		undo()
+		return nil, err
 	}
-	r, err := open(ctx, resolved, dir, o, func() error { return errors.Join(clearDirectory(dir), unlock(), checkpoint.Vacate(dir)) }, nil)
+	r, err := open(ctx, resolved, dir, o, giveBack, nil)
 	if err != nil {
 		undo()
 		return nil, err
@@ -145,6 +153,11 @@ func Resume(ctx context.Context, dir string, sets []string, o Options) (*Run, er
 	cfg, err := configs.Load(path, sets)
 	if err != nil {
 		return nil, errors.Join(err, unlock())
+	}
+	if says, err := configs.Says(path, "loss.convention", sets); err != nil {
+		return nil, errors.Join(err, unlock())
+	} else if !says {
+		cfg.Loss.Convention = "" // a run of version 0.1, whose weights are meant for the VGG-19 that it has
 	}
 	snapshot, warnings, err := checkpoint.Latest(filepath.Join(dir, checkpointsDir))
 	if err != nil { // even a run without a step has the checkpoint of step 0
@@ -197,9 +210,13 @@ func mapPaths(cfg *configs.Config, f func(path string) (string, error)) (*config
 func open(ctx context.Context, cfg *configs.Config, dir string, o Options, unlock func() error, from *checkpoint.Snapshot) (_ *Run, err error) {
 	r := &Run{config: cfg, options: o, dir: dir, unlock: unlock, from: from}
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, r.Close())
+		if err == nil {
+			return
 		}
+		if r.wrote && from == nil {
+			err = errors.Join(err, clearDirectory(dir))
+		}
+		err = errors.Join(err, r.Close())
 	}()
 	options := devices.Options{Threads: cfg.Train.Threads, Exact: cfg.Train.Exact, Deterministic: cfg.Train.Deterministic, Precision: cfg.Train.Precision}
 	if r.dev, err = devices.Open(cfg.Train.Device, options); err != nil {
@@ -242,7 +259,8 @@ func (r *Run) openModel(from *checkpoint.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := r.checkMemory(net); err != nil {
+	free, known := stylize.FreeMemory()
+	if err := r.checkMemory(net, free, known); err != nil {
 		return err
 	}
 	public, err := published(r.config)
@@ -278,6 +296,12 @@ func (r *Run) openLosses() (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if r.config.Loss.Convention == "" {
+		r.config.Loss.Convention = string(networks.Caffe)
+		if r.vgg.Convention == networks.Torchvision {
+			r.config.Loss.Convention = string(networks.Torchvision)
+		}
 	}
 	meant := networks.Convention(r.config.Loss.Convention)
 	r.recipe = lossRecipe(r.config.Loss).Scaled(r.vgg.Convention.Features() / meant.Features())

@@ -44,9 +44,15 @@ func (p *pixels) Type() string { return "size" }
 
 // fit refuses a size of which so many pictures take more memory than is free.
 func (p *pixels) fit(pictures int) error {
+	if free, known := stylize.FreeMemory(); known {
+		return p.fitIn(free, pictures)
+	}
+	return nil
+}
+
+func (p *pixels) fitIn(free int64, pictures int) error {
 	const channels, bytes = 3, 4
-	need := int64(pictures) * channels * bytes * int64(p.w) * int64(p.h)
-	if free, known := stylize.FreeMemory(); known && need > free {
+	if need := int64(pictures) * channels * bytes * int64(p.w) * int64(p.h); need > free {
 		return fmt.Errorf("--size %s takes %.1f GiB of memory for pictures alone, and %.1f GiB are free: give a smaller one", p, float64(need)/(1<<30), float64(free)/(1<<30))
 	}
 	return nil

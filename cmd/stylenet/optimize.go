@@ -442,6 +442,7 @@ func (w *repaint) run(from *optimize.State) (err error) {
 			return
 		}
 		err = errors.Join(err, checkpoint.Remove(w.dir()), unlock(), checkpoint.Vacate(w.dir()))
+		atomicfile.RemoveEmpty(w.dir())
 		undo() // the folder of a result is not empty
 	}()
 	w.bar = newProgress(w.cmd, w.steps, "optimizing")
@@ -470,10 +471,6 @@ func (w *repaint) run(from *optimize.State) (err error) {
 	return nil
 }
 
-// refusedMemory is how many times the free memory a size must take to be refused:
-// what is short by less may still be found, by swapping or from other processes.
-const refusedMemory = 4
-
 // checkMemory warns of a size that takes more memory than is free, and refuses
 // one that takes many times as much.
 func (w *repaint) checkMemory(free int64, known bool) error {
@@ -488,7 +485,7 @@ func (w *repaint) checkMemory(free int64, known bool) error {
 	}
 	const less = "--precision bf16, a smaller --size and a smaller --history take less"
 	text := fmt.Sprintf("%d×%d pixels take about %.1f GiB of memory, and %.1f GiB are free", last.W, last.H, float64(need)/(1<<30), float64(free)/(1<<30))
-	if need/refusedMemory > free {
+	if need/stylize.RefusedMemory > free {
 		return &hinted{errors.New(text), less}
 	}
 	warn(w.cmd, "%s; %s", text, less)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -90,6 +91,9 @@ func (o *trainOptions) run(cmd *cobra.Command, args []string) error {
 		}
 		dir := o.out
 		if dir == "" {
+			if strings.ContainsAny(cfg.Name, `/\`) || cfg.Name == "." || cfg.Name == ".." {
+				return fmt.Errorf("name %q is no name of a folder in runs: change it, or give --out", cfg.Name)
+			}
 			dir = filepath.Join("runs", cfg.Name)
 		}
 		open = func(to train.Options) (*train.Run, error) {

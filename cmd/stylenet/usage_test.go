@@ -168,6 +168,7 @@ func TestExitCodes(t *testing.T) {
 			devices extra
 			version extra`,
 		1: `
+			train johnson --set data.dir=photos --set style.image=a.png --set name=../x
 			init -o junk
 			init -o junk/a.yaml
 			train nothing.yaml
@@ -242,4 +243,16 @@ func tree(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return strings.Join(all, "\n")
+}
+
+// A size that no memory holds is an error, and no panic.
+func TestPixelsThatDoNotFit(t *testing.T) {
+	p := &pixels{65536, 65536}
+	if err := p.fitIn(96<<30, 2); err != nil {
+		t.Error(err)
+	}
+	const want = "--size 65536 takes 96.0 GiB of memory for pictures alone, and 32.0 GiB are free: give a smaller one"
+	if err := p.fitIn(32<<30, 2); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
 }

@@ -72,6 +72,10 @@ func (s *Stylizer) memory(src images.Reader, dst images.Writer, o Options) (left
 	return max(limit, 0), full
 }
 
+// RefusedMemory is how many times the free memory work must take to be refused:
+// what is short by less may still be found, by swapping or from other processes.
+const RefusedMemory = 4
+
 // FreeMemory is what the system can give to this process without swapping, in
 // bytes, within the limits of the control groups that it is in; known is false
 // where the system is not Linux.
