@@ -66,6 +66,7 @@ func Latest(dir string) (*Snapshot, []Warning, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		before := identities(dir, names)
 		for _, name := range names {
 			s, err := Read(filepath.Join(dir, name))
 			if err == nil {
@@ -77,15 +78,40 @@ func Latest(dir string) (*Snapshot, []Warning, error) {
 			}
 			warnings = append(warnings, w)
 		}
-		// A trainer at work may have pruned each of them before it was read.
-		before, fault := names, warnings[len(warnings)-len(names)]
+		// A trainer at work may have pruned each of them before it was read, or
+		// written the same step anew.
+		fault := warnings[len(warnings)-len(names)]
 		var fresh []Warning
 		names, fresh, err = list(dir)
-		if slices.Equal(names, before) {
+		if slices.EqualFunc(before, identities(dir, names), identity.same) {
 			return nil, warnings, fmt.Errorf("no usable checkpoint in %s: each of the %d there is damaged, the newest in %s", dir, len(names), fault)
 		}
 		warnings = fresh
 	}
+}
+
+// identity tells a directory from another one of its name.
+type identity struct {
+	name string
+	info fs.FileInfo // nil for none
+}
+
+func identities(dir string, names []string) []identity {
+	ids := make([]identity, len(names))
+	for i, name := range names {
+		ids[i].name = name
+		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			ids[i].info = info
+		}
+	}
+	return ids
+}
+
+func (a identity) same(b identity) bool {
+	if a.name != b.name || (a.info == nil) != (b.info == nil) {
+		return false
+	}
+	return a.info == nil || os.SameFile(a.info, b.info) && a.info.ModTime().Equal(b.info.ModTime())
 }
 
 // Read returns the checkpoint in one directory, such as
