@@ -37,14 +37,7 @@ func TestDecodeGolden(t *testing.T) {
 	used := map[string]bool{}
 	for _, path := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".onnx"), func(t *testing.T) {
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := &onnxpb.ModelProto{}
-			if err := proto.Unmarshal(raw, file); err != nil {
-				t.Fatal(err)
-			}
+			raw, file := readFile(t, path)
 			for _, n := range file.Graph.Node {
 				used[n.GetOpType()] = true
 			}
@@ -68,6 +61,20 @@ func TestDecodeGolden(t *testing.T) {
 	}
 }
 
+// readFile returns a file's bytes, and what they say.
+func readFile(t *testing.T, path string) ([]byte, *onnxpb.ModelProto) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := &onnxpb.ModelProto{}
+	if err := proto.Unmarshal(raw, file); err != nil {
+		t.Fatal(err)
+	}
+	return raw, file
+}
+
 // Graphs that are drawn, of every operator with attributes of all kinds, give what
 // ONNX Runtime gives, or are refused with their node. STYLENET_DRAWN is how many, and
 // STYLENET_DRAWN_SEED where to begin.
@@ -87,14 +94,7 @@ func TestDecodeDrawnPeer(t *testing.T) {
 	refused := map[string]int{}
 	for _, path := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".onnx"), func(t *testing.T) {
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := &onnxpb.ModelProto{}
-			if err := proto.Unmarshal(raw, file); err != nil {
-				t.Fatal(err)
-			}
+			raw, file := readFile(t, path)
 			m, err := decode(t, raw)
 			if e := (*UnsupportedError)(nil); errors.As(err, &e) && e.Op != "" {
 				refused[e.Op+": "+regexp.MustCompile(`[\d.]+`).ReplaceAllString(e.Reason, "#")]++
