@@ -43,17 +43,14 @@ func Owns(name string) bool {
 // where that is empty.
 func makeDirectory(dir string) (undo func(), unlock func() error, err error) {
 	for range 9 { // another start that failed may remove the directory in between
-		if undo, err = atomicfile.MkdirAll(dir); errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+		if undo, err = atomicfile.MkdirAll(dir); err != nil {
 			err = fmt.Errorf("run directory: %w", err)
-			continue
-		} else if err != nil {
-			return nil, nil, fmt.Errorf("run directory: %w", err)
-		}
-		if unlock, err = checkpoint.Lock(dir); err == nil {
+		} else if unlock, err = checkpoint.Lock(dir); err == nil {
 			return undo, unlock, nil
+		} else {
+			undo()
 		}
-		undo()
-		if !errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
